@@ -1,0 +1,42 @@
+"""The one typed door to numba: compiled once, cached on disk, never holding the GIL."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar, cast
+
+F = TypeVar("F", bound=Callable[..., object])
+
+
+def _give_numba_a_cache_folder() -> None:
+    """Point numba at a writable folder when neither the package nor the home folder is one (a read-only install)."""
+    if "NUMBA_CACHE_DIR" in os.environ:
+        return
+    package = Path(__file__).parent
+    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    writable = (os.access(p, os.W_OK) for p in (package, home if home.exists() else home.parent))
+    if not any(writable):
+        uid = os.getuid()
+        folder = Path(tempfile.gettempdir()) / f"kshot-numba-{uid}"
+        folder.mkdir(mode=0o700, exist_ok=True)
+        # Compiled code is executed from here: a folder that another user made is not ours to trust.
+        if folder.stat().st_uid == uid:
+            os.environ["NUMBA_CACHE_DIR"] = str(folder)
+
+
+_give_numba_a_cache_folder()
+
+import numba  # noqa: E402  (reads NUMBA_CACHE_DIR when it is imported)
+
+
+def njit(function: F) -> F:
+    """Compile `function` in nopython mode; the machine code is cached on disk and the GIL released while it runs."""
+    return cast(F, numba.njit(cache=True, nogil=True, error_model="numpy")(function))
+
+
+def njit_inline(function: F) -> F:
+    """As `njit`, but pasted into its callers: for the small steps of a hot loop."""
+    return cast(F, numba.njit(cache=True, nogil=True, error_model="numpy", inline="always")(function))

@@ -1,0 +1,1 @@
+"""What crosses rooms: the columns of the bulk frames, and frozen dataclasses for the few."""
