@@ -48,25 +48,69 @@ FLOW_COLUMNS: tuple[Column, ...] = (
     *(
         column
         for statistic, words in _STATISTICS
-        for column in _both(f"{{}}_size_{statistic}_bytes", pl.Float32(), "bytes", f"{words} frame size from the {{}}", Tier.PACKETS)
+        for column in _both(
+            f"{{}}_size_{statistic}_bytes", pl.Float32(), "bytes", f"{words} frame size from the {{}}", Tier.PACKETS
+        )
     ),
     *(
         column
         for statistic, words in _STATISTICS
-        for column in _both(f"{{}}_gap_{statistic}_seconds", pl.Float32(), "seconds", f"{words} gap between packets from the {{}}; null below 2 packets", Tier.PACKETS)
+        for column in _both(
+            f"{{}}_gap_{statistic}_seconds",
+            pl.Float32(),
+            "seconds",
+            f"{words} gap between packets from the {{}}; null below 2 packets",
+            Tier.PACKETS,
+        )
     ),
     *(
         column
         for flag in TCP_FLAGS
-        for column in _both(f"{{}}_{flag}_packets", pl.UInt32(), "packets", f"TCP packets with {flag.upper()} from the {{}}", Tier.PACKETS)
+        for column in _both(
+            f"{{}}_{flag}_packets",
+            pl.UInt32(),
+            "packets",
+            f"TCP packets with {flag.upper()} from the {{}}",
+            Tier.PACKETS,
+        )
     ),
-    *_both("{}_window_first_bytes", pl.UInt32(), "bytes", "first TCP window of the {}, unscaled; null if not TCP", Tier.PACKETS),
-    *_both("{}_window_max_bytes", pl.UInt32(), "bytes", "greatest TCP window of the {}, unscaled; null if not TCP", Tier.PACKETS),
+    *_both(
+        "{}_window_first_bytes",
+        pl.UInt32(),
+        "bytes",
+        "first TCP window of the {}, unscaled; null if not TCP",
+        Tier.PACKETS,
+    ),
+    *_both(
+        "{}_window_max_bytes",
+        pl.UInt32(),
+        "bytes",
+        "greatest TCP window of the {}, unscaled; null if not TCP",
+        Tier.PACKETS,
+    ),
     *_both("{}_ttl", pl.UInt8(), "1", "TTL or hop limit of the {}'s first packet; never a feature", Tier.PACKETS),
-    Column("packet_sizes_bytes", pl.List(pl.Int32()), "bytes", "frame sizes on the wire of the first 32 packets, negative from the responder", Tier.PACKETS),
-    Column("packet_gaps_seconds", pl.List(pl.Float32()), "seconds", "gap before each of the first 32 packets, the first 0", Tier.PACKETS),
+    Column(
+        "packet_sizes_bytes",
+        pl.List(pl.Int32()),
+        "bytes",
+        "frame sizes on the wire of the first 32 packets, negative from the responder",
+        Tier.PACKETS,
+    ),
+    Column(
+        "packet_gaps_seconds",
+        pl.List(pl.Float32()),
+        "seconds",
+        "gap before each of the first 32 packets, the first 0",
+        Tier.PACKETS,
+    ),
     *_both("{}_payload", pl.Binary(), "", "first 64 payload bytes of the {}", Tier.PACKETS),
-    *_both("{}_entropy_bits", pl.Float32(), "bits", "Shannon entropy a byte of those bytes of the {}; null without payload", Tier.PACKETS),
+    *_both(
+        "{}_entropy_bits",
+        pl.Float32(),
+        "bits",
+        "Shannon entropy a byte of those bytes of the {}; null without payload",
+        Tier.PACKETS,
+    ),
 )
 """Addresses are text without zone; `first_time`, ports and TTLs are for people and for grouping, never for scores."""
 
