@@ -23,4 +23,5 @@ ALERT_SCHEMA: dict[str, pl.DataType] = {
 }
 """One row an alert. `originator`, `responder` and the times are null for tables that have none; `flows` counts the
 records grouped; `score` and `p_value` are those of the loudest record (p_value null where nothing calibrates);
-`reasons` are the three features that speak loudest, as text; `first_record` is that record's row in the input, from 1."""
+`reasons` are the three features that speak loudest, as text; `first_record` is that record's row in the input,
+from 1."""
