@@ -16,7 +16,7 @@ from kshot.errors import InputError
 BOMB_OUTPUT_BYTES = 256 << 20
 """Below this much output nothing is called a bomb: it is read in a fraction of a second."""
 BOMB_RATIO = 200
-"""Beyond it, output over input. Deflate reaches 1,032, zstd 32,768; real captures stay under 100 (full frames of zeros)."""
+"""Beyond it, output over input: deflate reaches 1,032, zstd 32,768, captures of full frames of zeros 100."""
 WINDOW_BYTES = 128 << 20
 """The most memory that a zstd or xz stream may ask for; `zstd -19` asks for 8 MiB, `xz -9` for 65."""
 STDIN = "-"
@@ -137,7 +137,7 @@ def _decoder_of(kind: str) -> _Decoder:
 
 
 def compression_of(start: bytes) -> str | None:
-    """Name the compression that a file beginning with `start` (6 bytes) has, by its magic; None if it has none we read."""
+    """Name the compression of a file that begins with `start` (6 bytes), by its magic; None if we read none such."""
     return next((name for magic, name in _MAGICS if start.startswith(magic)), None)
 
 
@@ -261,7 +261,7 @@ class ByteStream:
 
     def _start_member(self) -> bool:
         """Begin the next member, if one follows; tools join files by simply appending them."""
-        assert self.compression is not None  # noqa: S101  (the caller's branch)
+        assert self.compression is not None
         while len(self._block) - self._at < _MAGIC_BYTES and self._next_block():
             pass
         start = self._block[self._at : self._at + _MAGIC_BYTES]

@@ -72,6 +72,7 @@ class _Arrays:
 class _Pcap:
     """The walk of a classic pcap file."""
 
+    header_bytes = 24
     undescribed_packets = 0
 
     def __init__(self, name: str, head: bytes) -> None:
@@ -80,14 +81,13 @@ class _Pcap:
             raise InputError(name, "is cut inside its file header", "capture or copy it again")
         order = "big" if big else "little"
         major, minor = (int.from_bytes(head[at : at + 2], order) for at in (4, 6))  # type: ignore[arg-type]
-        if not (major == 2 and minor <= 4 or (major, minor) == (543, 0)):  # 543.0 is what DG/UX wrote
+        if not ((major == 2 and minor <= 4) or (major, minor) == (543, 0)):  # 543.0 is what DG/UX wrote
             raise InputError(name, f"is of pcap version {major}.{minor}", "convert it: editcap -F pcapng FILE NEW")
         self._big = big
         self._lengths = 1 if major == 543 or minor < 3 else 2 if minor == 3 else 0
         # The upper half of the field tells of frame check sequences.
         self._link_type = int.from_bytes(head[20:24], order) & 0xFFFF  # type: ignore[arg-type]
         self._most_bytes = _LONG_FRAMES.get(self._link_type, MOST_FRAME_BYTES)
-        self.header_bytes = 24
 
     def walk(self, buffer: NDArray[np.uint8], start: int, end: int, into: _Arrays) -> tuple[int, int, int, int]:
         return walk_pcap(
@@ -107,6 +107,9 @@ class _Pcap:
             into.links,
         )
 
+    def unit(self, packets: int) -> str:
+        return f"packet {packets + 1}"
+
     def fault(self, packets: int, number: int) -> str:
         return f"packet {packets + 1} claims to hold {number} bytes"
 
@@ -124,7 +127,7 @@ class _Pcapng:
         if major != 1:
             raise InputError(name, f"is of pcapng version {major}.{minor}", "convert it: editcap FILE NEW")
         self._state = np.zeros(pcapng_walk.STATE_SIZE, np.int64)
-        self._interfaces = np.zeros(16, pcapng_walk.INTERFACE_DTYPE)
+        self._interfaces = np.zeros((16, pcapng_walk.INTERFACE_COLUMNS), np.int64)
 
     @property
     def undescribed_packets(self) -> int:
@@ -144,13 +147,16 @@ class _Pcapng:
             into.links,
         )
         if result[2] == pcapng_walk.INTERFACES_FULL:
-            longer = np.zeros(4 * len(self._interfaces), pcapng_walk.INTERFACE_DTYPE)
+            longer = np.zeros((4 * len(self._interfaces), pcapng_walk.INTERFACE_COLUMNS), np.int64)
             longer[: len(self._interfaces)] = self._interfaces
             self._interfaces = longer
         return result
 
+    def unit(self, packets: int) -> str:
+        return f"the block after packet {packets}" if packets else "a block"
+
     def fault(self, packets: int, number: int) -> str:
-        return f"the block behind packet {packets} {pcapng_walk.REASONS[number]}"
+        return f"{self.unit(packets)} {pcapng_walk.REASONS[number]}"
 
 
 class CaptureReader:
@@ -175,7 +181,7 @@ class CaptureReader:
         self._format: _Pcap | _Pcapng | None = None
         self._buffer = np.empty(0, np.uint8)
         self._filled = 0
-        self._ended = False
+        self._closed = False
         self.packets_read = 0
         """Frames handed out so far."""
         self.damage: str | None = None
@@ -196,8 +202,7 @@ class CaptureReader:
     def close(self) -> None:
         """Close the file; nothing can be read after."""
         self._stream.close()
-        self._ended = True
-        self._filled = 0
+        self._closed = True
 
     def _open(self) -> None:
         self._stream.open()
@@ -211,44 +216,46 @@ class CaptureReader:
             raise
 
     def __iter__(self) -> Iterator[FrameBatch]:
-        if self._format is None:
-            self._open()
-        assert self._format is not None  # noqa: S101  (_open raises or sets it)
-        # The least record has 12 bytes; more frames than this in one chunk wait for the next batch.
+        if self._format is not None:
+            yield from self._batches(self._format)
+            return
+        with self:
+            yield from self
+
+    def _batches(self, container: _Pcap | _Pcapng) -> Iterator[FrameBatch]:
+        # Records of less than 16 bytes are no packets, so that this holds all frames of a chunk.
         into = _Arrays.of(CHUNK_BYTES // 16)
-        start = self._format.header_bytes
-        while not (self._ended and self._filled == 0):
-            found, stopped, why, number = (int(x) for x in self._format.walk(self._buffer, start, self._filled, into))
+        start = container.header_bytes
+        while not self._closed:
+            found, stopped, why, number = (int(x) for x in container.walk(self._buffer, start, self._filled, into))
             if found:
-                first_packet = self.packets_read
                 self.packets_read += found
                 yield into.batch(self._buffer, found)
-                if self.packets_read != first_packet + found or self._buffer.size == 0:  # closed meanwhile
+                if self._closed:
                     return
             start = stopped
             if why == BROKEN:
-                self._note(self._format.fault(self.packets_read, number))
+                self._note(container.fault(self.packets_read, number))
                 break
             if why == MORE:
                 self._keep_from(start)
                 start = 0
                 if not self._fill(number):
                     if self._filled:
-                        self._note(f"cut in the middle of {self._unit()} {self.packets_read + 1}")
+                        self._note(f"cut in the middle of {container.unit(self.packets_read)}")
                     break
         if self._stream.damage is not None:
             self._note(self._stream.damage)
-        if self._format.undescribed_packets:
-            self._note(f"{self._format.undescribed_packets} packets name an interface that it does not describe")
-        self._ended = True
-
-    def _unit(self) -> str:
-        return "packet" if isinstance(self._format, _Pcap) else "the block that would hold packet"
+        lost = container.undescribed_packets
+        if lost and self.damage is None:
+            said = f"{_packets(lost)} came from no interface that it describes; counted, but of no known link type"
+            self.damage = f"{self._stream.name}: {said}"
 
     def _note(self, what: str) -> None:
         """Keep the first fault: what follows is its consequence."""
         if self.damage is None:
-            used = f"the {self.packets_read} packets before it are used" if self.packets_read else "no packet before it"
+            n = self.packets_read
+            used = f"the {_packets(n)} before it {'is' if n == 1 else 'are'} used" if n else "no packet before it"
             self.damage = f"{self._stream.name}: {what}; {used}"
 
     def _keep_from(self, start: int) -> None:
@@ -264,11 +271,15 @@ class CaptureReader:
             longer[: self._filled] = self._buffer[: self._filled]
             self._buffer = longer
         target = max(wanted, CHUNK_BYTES)
-        count = self._stream.readinto(memoryview(self._buffer)[self._filled : target])
+        count = self._stream.readinto(self._buffer.data[self._filled : target])
         if self._on_progress is not None:
             self._on_progress(self._stream.consumed_bytes)
         self._filled += count
         return count > 0
+
+
+def _packets(count: int) -> str:
+    return f"{count} packet" if count == 1 else f"{count} packets"
 
 
 def _format_of(stream: ByteStream, head: bytes) -> _Pcap | _Pcapng:
