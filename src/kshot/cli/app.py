@@ -1,0 +1,145 @@
+"""The program: its verbs, and what every ending of it means to the shell."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from kshot import __version__
+from kshot.cli import doctor, flows, learn, scan, threats
+from kshot.cli.clean import clean
+from kshot.errors import InternalError, UserError
+
+OK, OUR_ERROR, USER_ERROR, ALERTS, INTERRUPTED = 0, 1, 2, 3, 130
+"""Exit codes, for every verb."""
+
+app = typer.Typer(
+    name="kshot",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("flows")(flows.flows)
+app.command("learn")(learn.learn)
+app.command("scan")(scan.scan)
+app.add_typer(threats.app, name="threats")
+app.command("doctor")(doctor.doctor)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"kshot {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def kshot(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and leave.")
+    ] = False,
+) -> None:
+    """Detect cyber threats from a handful of examples.
+
+    Meter a capture, teach a threat from a few of its flows, find the rest of it elsewhere:
+
+    [bold]kshot flows[/] day1.pcap
+
+    [bold]kshot learn[/] dns-tunnel --shots day1.pcap --where "resp_port = 53 and orig_bytes > 5000"
+
+    [bold]kshot scan[/] day2.pcap
+
+    Exit codes: 0 done, 1 a fault of kshot, 2 a mistake in what it was given, 3 alerts (with --fail-on alert),
+    130 interrupted.
+    """
+
+
+# typer may carry its own click; BadParameter's ancestors are the exceptions of whichever it uses.
+_ClickException: type[Exception] = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run the program and return its exit code; every error is one line on stderr."""
+    try:
+        code = app(args=list(arguments) if arguments is not None else None, prog_name="kshot", standalone_mode=False)
+        sys.stdout.flush()
+        return int(code or OK)
+    except UserError as error:
+        return _fail(str(error), USER_ERROR)
+    except _ClickException as error:
+        return _usage(error)
+    except BrokenPipeError:
+        # The reader has seen enough (`| head`). Python would try to flush once more on the way out.
+        _abandon_stdout()
+        return OK
+    except OSError as error:
+        return _fail_os(error)
+    except (KeyboardInterrupt, typer.Abort):
+        return _fail("interrupted", INTERRUPTED)
+    except MemoryError as error:
+        return _ours(error, "out of memory")
+    except InternalError as error:
+        return _ours(error, str(error))
+    except BaseException as error:
+        if isinstance(error, SystemExit | GeneratorExit):
+            raise
+        return _ours(error, f"{type(error).__name__}: {error}")
+
+
+def _fail(message: str, code: int) -> int:
+    try:
+        print(f"kshot: {clean(message)}", file=sys.stderr, flush=True)  # noqa: T201
+    except OSError:
+        pass
+    _abandon_stdout_if_broken()
+    return code
+
+
+def _usage(error: Exception) -> int:
+    """A wrong flag or a missing argument, in one line with the help to ask for."""
+    format_message = getattr(error, "format_message", None)
+    message = format_message() if format_message else str(error)
+    if not message:  # no arguments: help has been printed
+        return USER_ERROR
+    context = getattr(error, "ctx", None)
+    path = context.command_path if context is not None else "kshot"
+    return _fail(f"{message.rstrip('.')}; see: {path} --help", USER_ERROR)
+
+
+def _fail_os(error: OSError) -> int:
+    """A failed write to stdout (a full disk behind it) is the user's to mend, and so is any file we could not reach."""
+    where = f"{error.filename}: " if error.filename else "standard output: "
+    code = _fail(f"{where}{error.strerror or error}", USER_ERROR)
+    _abandon_stdout()
+    return code
+
+
+def _ours(error: BaseException, what: str) -> int:
+    if os.environ.get("KSHOT_TRACEBACK") == "1":
+        import traceback
+
+        traceback.print_exception(error)
+    what = " ".join(what.split())
+    return _fail(
+        f"a fault of kshot itself: {what}; set KSHOT_TRACEBACK=1 to see where, and please report it", OUR_ERROR
+    )
+
+
+def _abandon_stdout_if_broken() -> None:
+    try:
+        sys.stdout.flush()
+    except (OSError, ValueError):
+        _abandon_stdout()
+
+
+def _abandon_stdout() -> None:
+    """Point stdout at nothing, so that the interpreter's last flush cannot fail and speak."""
+    try:
+        nothing = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nothing, sys.stdout.fileno())
+    except (OSError, ValueError, AttributeError):
+        pass

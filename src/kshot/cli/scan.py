@@ -1,0 +1,195 @@
+"""`kshot scan`: captures and tables to alerts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from kshot.cli import flags
+from kshot.cli.messages import Messages
+
+if TYPE_CHECKING:
+    from kshot.records.threats import Threat
+    from kshot.stream.pipeline import Records, ScanResult
+
+_CALIBRATION = "Calibration"
+
+
+class FailOn(StrEnum):
+    """What makes the exit code 3."""
+
+    ALERT = "alert"
+
+
+def scan(
+    inputs: Annotated[
+        list[str],
+        typer.Argument(metavar="INPUT...", help="Captures, or tables (CSV, TSV, Parquet, JSONL); - is standard input."),
+    ],
+    threats: Annotated[
+        list[str] | None,
+        typer.Option("--threats", metavar="NAME,...", help="Only these; default: all that were taught."),
+    ] = None,
+    where: Annotated[
+        str | None, typer.Option("--where", metavar="EXPR", help="Only records for which this SQL condition holds.")
+    ] = None,
+    reference: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--reference",
+            metavar="FILE",
+            help="Benign records of this network (may be repeated); default: the input's own.",
+            rich_help_panel=_CALIBRATION,
+        ),
+    ] = None,
+    false_alarm_rate: Annotated[
+        float | None,
+        typer.Option(
+            "--false-alarm-rate",
+            metavar="P",
+            help="The chance that a benign record raises any alert; default 0.001.",
+            rich_help_panel=_CALIBRATION,
+        ),
+    ] = None,
+    alerts_per_day: Annotated[
+        float | None,
+        typer.Option(
+            "--alerts-per-day",
+            metavar="N",
+            help="Instead: how many false alerts a day are bearable.",
+            rich_help_panel=_CALIBRATION,
+        ),
+    ] = None,
+    unknown: Annotated[
+        bool,
+        typer.Option(
+            "--unknown", help="Also what is like no threat and unlike the reference.", rich_help_panel=_CALIBRATION
+        ),
+    ] = False,
+    form: flags.OutputFormat = None,
+    output: flags.Output = None,
+    verdicts: Annotated[
+        Path | None,
+        typer.Option(
+            "--verdicts",
+            metavar="FILE",
+            help="Also write a verdict for every record (.csv, .parquet or .jsonl).",
+            rich_help_panel="Output",
+        ),
+    ] = None,
+    fail_on: Annotated[
+        FailOn | None, typer.Option("--fail-on", help="Exit with 3 when there are alerts.", rich_help_panel="Output")
+    ] = None,
+    quiet: flags.Quiet = False,
+    idle_timeout: flags.IdleTimeout = 120.0,
+    active_timeout: flags.ActiveTimeout = 1800.0,
+    no_tunnels: flags.NoTunnels = False,
+) -> int:
+    """Find the threats that were taught, at a false-alarm rate of your choice.
+
+    Records of one threat between the same parties become one alert. Without --reference the input calibrates itself.
+
+    [bold]Examples[/]
+
+    kshot scan day2.pcap
+
+    kshot scan day2.pcap --reference quiet-week.pcap --false-alarm-rate 0.0001 -o eve --output alerts.json
+
+    kshot scan requests.csv --threats sql-injection --fail-on alert
+    """
+    from kshot.stream.metering import MeterOptions
+    from kshot.stream.pipeline import ScanOptions
+    from kshot.stream.pipeline import scan as run_scan
+
+    options = _options(ScanOptions, false_alarm_rate, alerts_per_day, unknown)
+    messages = Messages(quiet)
+    meter_options = MeterOptions(idle_timeout, active_timeout, not no_tunnels)
+    wanted = _load(flags.comma_list(threats), unknown)
+    records, benign = _read(inputs, reference, meter_options, messages)
+    result = run_scan(records, wanted, reference=benign, where=where, options=options)
+    for note in result.notes:
+        messages.note(note)
+    _write(result, records, wanted, flags.choose_format(form, output), output, messages)
+    if verdicts is not None:
+        from kshot.cli.output import write_frames
+
+        told = flags.choose_format(None, verdicts)
+        write_frames([result.verdicts], result.verdicts.schema, "csv" if told in ("table", "eve") else told, verdicts)
+    damage = [*records.metering.damage, *(benign.metering.damage if benign else [])]
+    for line in damage:
+        messages.fault(line)
+    if fail_on is FailOn.ALERT and result.alerts.height and result.calibrated != "none":
+        return 3
+    return 2 if damage else 0
+
+
+def _options(make: type, rate: float | None, per_day: float | None, unknown: bool):  # type: ignore[no-untyped-def]
+    from kshot.errors import UserError
+
+    if rate is not None and per_day is not None:
+        raise UserError("--false-alarm-rate and --alerts-per-day say the same thing twice; give one")
+    if rate is not None and not 0 < rate < 1:
+        raise UserError(f"--false-alarm-rate {rate:g} is not between 0 and 1")
+    if per_day is not None and not per_day > 0:
+        raise UserError(f"--alerts-per-day {per_day:g} is not above 0")
+    return make(false_alarm_rate=rate, alerts_per_day=per_day, unknown=unknown)
+
+
+def _load(names: list[str], unknown: bool) -> list[Threat]:
+    from kshot.errors import ThreatError
+    from kshot.store import ThreatStore, kshot_home
+
+    store = ThreatStore(kshot_home())
+    names = names or store.names()
+    if not names and not unknown:
+        raise ThreatError("no threat has been taught; teach one: kshot learn NAME --shots FILE --where EXPR")
+    return [store.load(name) for name in dict.fromkeys(names)]
+
+
+def _read(
+    inputs: Sequence[str], reference: Sequence[str] | None, options: object, messages: Messages
+) -> tuple[Records, Records | None]:
+    from kshot.stream.metering import MeterOptions
+    from kshot.stream.pipeline import read_records
+
+    assert isinstance(options, MeterOptions)
+    with messages.progress("reading", list(inputs)) as on_progress:
+        records = read_records(inputs, options, on_progress)
+    if not reference:
+        return records, None
+    with messages.progress("reading the reference", list(reference)) as on_progress:
+        return records, read_records(reference, options, on_progress)
+
+
+def _write(
+    result: ScanResult, records: Records, threats: Sequence[Threat], form: str, output: Path | None, messages: Messages
+) -> None:
+    ranked = result.calibrated == "none"
+    if form == "eve":
+        from kshot.cli.eve import eve_lines
+        from kshot.cli.output import write_text
+
+        write_text(eve_lines(result.alerts, records.frame, {threat.name: threat for threat in threats}), output)
+    elif form == "table":
+        from kshot.cli.views import alerts_table, render
+
+        if result.alerts.height:
+            render([alerts_table(result.alerts, ranked=ranked)], output)
+        elif output is not None:
+            render([], output)
+    else:
+        from kshot.cli.output import write_frames
+        from kshot.records.alerts import ALERT_SCHEMA
+
+        write_frames([result.alerts], ALERT_SCHEMA, form, output)
+    if not ranked:
+        alerts, alarmed = result.alerts.height, int(result.verdicts["alarm"].sum())
+        where = "the reference" if result.calibrated == "site" else "the input itself"
+        messages.summary(
+            f"{alerts:,} alert{'s' * (alerts != 1)} from {alarmed:,} of {result.verdicts.height:,} records, "
+            f"at a false-alarm rate of {result.false_alarm_rate:.2g} calibrated on {where}"
+        )

@@ -1,0 +1,23 @@
+"""Threats as data: made from examples, checked, thinned, and fitted to what an input can tell."""
+
+from kshot.intel.attack import check_attack_ids
+from kshot.intel.columns import droppable_columns
+from kshot.intel.fitting import Fitted, fit_threats, plain_types, table_fingerprint
+from kshot.intel.quality import ShotQuality, shot_quality
+from kshot.intel.teaching import SEVERITIES, add_shots, teach
+from kshot.intel.thinning import thin
+
+__all__ = [
+    "SEVERITIES",
+    "Fitted",
+    "ShotQuality",
+    "add_shots",
+    "check_attack_ids",
+    "droppable_columns",
+    "fit_threats",
+    "plain_types",
+    "shot_quality",
+    "table_fingerprint",
+    "teach",
+    "thin",
+]

@@ -1,0 +1,1 @@
+"""The pipeline: from captures and tables to alerts."""

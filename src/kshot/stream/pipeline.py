@@ -1,0 +1,381 @@
+"""The one place that wires the stages: captures and tables in, flows, features, verdicts, alerts out."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from kshot.errors import InputError, ThreatError, UserError
+from kshot.features import FeatureExtractor, fingerprint
+from kshot.flows import FlowMeter
+from kshot.intel import fit_threats, plain_types
+from kshot.records.alerts import ALERT_SCHEMA
+from kshot.records.flows import FLOW_SCHEMA
+from kshot.records.threats import Threat
+from kshot.sources.compressed import STDIN, ByteStream
+from kshot.sources.pcap import CaptureReader, is_capture
+from kshot.sources.tables import read_table
+from kshot.stream.budget import rate_for_budget
+from kshot.stream.flowtables import as_flows
+from kshot.stream.grouping import group_alerts
+from kshot.stream.judging import Judgement, judge_all
+from kshot.stream.metering import COUNTERS, CaptureReport, Metering, MeterOptions
+from kshot.stream.parties import parties
+from kshot.stream.selection import select
+
+DEFAULT_RATE = 0.001
+"""False alarms a benign record, unless told otherwise: 1 in 1,000."""
+OnProgress = Callable[[int], None]
+"""Called with the bytes read so far of the capture at hand."""
+
+
+@dataclass(frozen=True, slots=True)
+class Records:
+    """The records of one or more inputs, ready to be chosen from and judged."""
+
+    kind: str
+    """"flow" or "table"."""
+    frame: pl.DataFrame
+    """What people see: flow columns, or the table's own."""
+    features: pl.DataFrame
+    """What is judged, row for row beside `frame`; for a table the table itself."""
+    metering: Metering = field(default_factory=Metering)
+    """Of the captures among the inputs."""
+
+    def __len__(self) -> int:
+        return self.frame.height
+
+    def where(self, expression: str | None) -> pl.Series:
+        """Flag the rows for which the SQL expression over flow and feature columns holds; all without one."""
+        if expression is None:
+            return pl.Series([True]).new_from_index(0, len(self))
+        new = [name for name in self.features.columns if name not in self.frame.columns]
+        return select(self.frame.hstack(self.features.select(new)) if new else self.frame, expression)
+
+    def filter(self, chosen: pl.Series) -> Records:
+        """Keep the flagged rows; their features stay as the whole input gave them."""
+        return Records(self.kind, self.frame.filter(chosen), self.features.filter(chosen), self.metering)
+
+    def judged_columns(self) -> pl.DataFrame:
+        """The features, a table's in plain types."""
+        return self.features if self.kind == "flow" else plain_types(self.features)
+
+    def parties(self) -> pl.DataFrame:
+        """originator, responder, first_time, last_time a row; null where the records do not tell."""
+        return parties(self.frame)
+
+
+def meter(
+    paths: Sequence[str | Path],
+    options: MeterOptions,
+    on_progress: OnProgress | None = None,
+    metering: Metering | None = None,
+) -> Iterator[pl.DataFrame]:
+    """Meter captures into flow frames (FLOW_SCHEMA), batch by batch; `metering` is filled on the way.
+
+    Captures that follow each other in time are one stream, so that a flow may begin in one file and end in the next.
+
+    Raises:
+        InputError: a file is no capture or cannot be read.
+    """
+    for stretch in _stretches(paths, options, on_progress, metering if metering is not None else Metering()):
+        yield from stretch
+
+
+def featurize(flows: pl.DataFrame) -> pl.DataFrame:
+    """Turn the flows of one stretch of traffic into features, row for row, from the whole of it."""
+    return FeatureExtractor().transform(flows)
+
+
+def read_records(paths: Sequence[str | Path], options: MeterOptions, on_progress: OnProgress | None = None) -> Records:
+    """Read captures, tables of flows, or tables of anything; all inputs must be of one kind.
+
+    Raises:
+        InputError: unreadable, empty, damaged table, mixed kinds, captures without a flow.
+    """
+    with _spooled(paths) as readable:
+        captures = [is_capture(path) for path in readable]
+        if all(captures):
+            return _from_captures(readable, options, on_progress)
+        if any(captures):
+            odd = readable[captures.index(not captures[0])]
+            raise InputError(str(odd), "cannot be mixed with the other inputs", "give captures or tables, not both")
+        return _from_tables(readable)
+
+
+@dataclass(frozen=True, slots=True)
+class ScanOptions:
+    """How loud a scan may be."""
+
+    false_alarm_rate: float | None = None
+    """The chance that a benign record raises any alert; default `DEFAULT_RATE`, or the attainable if that is more."""
+    alerts_per_day: float | None = None
+    """Instead: how many grouped alerts a day of benign traffic may raise."""
+    unknown: bool = False
+    """Also report what is like no threat and unlike the reference."""
+    ranked: int = 20
+    """How many records to report when nothing calibrates their scores."""
+    random_state: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ScanResult:
+    """What a scan found."""
+
+    alerts: pl.DataFrame
+    """ALERT_SCHEMA, the loudest first; when `calibrated` is "none" the top of a ranking, not alerts."""
+    verdicts: pl.DataFrame
+    """A row a record judged: row (from 1, in the whole input), threat, score, p_value, alarm."""
+    calibrated: str
+    """"site", "capture" or "none"."""
+    false_alarm_rate: float | None
+    """The rate that was kept; None when nothing calibrates."""
+    notes: list[str]
+    """Lines for the user: what was skipped, and which promise could not be kept."""
+
+
+def scan(
+    records: Records,
+    threats: Sequence[Threat],
+    *,
+    reference: Records | None = None,
+    where: str | None = None,
+    options: ScanOptions = ScanOptions(),
+) -> ScanResult:
+    """Judge records for threats and group what alarms.
+
+    Parameters:
+        reference: benign records of the same network; without them the records calibrate themselves.
+        where: only judge records for which this SQL expression holds; the reference is narrowed alike, so that
+            like is compared with like.
+
+    Raises:
+        UserError: no threat fits, no record is left, the reference is of another kind, or no times for a budget.
+    """
+    chosen = records.where(where)
+    rows = chosen.arg_true()
+    if rows.len() == 0:
+        raise UserError(f"--where {where!r} holds for none of the {len(records):,} records; nothing to scan")
+    judged = records.filter(chosen)
+    narrowed = _narrowed(reference, records.kind, where)
+    notes: list[str] = []
+    groups = _fitting(threats, judged, notes, options)
+    judgement = judge_all(
+        groups,
+        judged.judged_columns(),
+        None if narrowed is None else narrowed.judged_columns(),
+        unknown=options.unknown,
+        random_state=options.random_state,
+    )
+    rate = _rate(judgement, options, narrowed or judged, notes)
+    alarms = judgement.alarms(rate) if rate is not None else _top(judgement.score, options.ranked)
+    verdicts = pl.DataFrame(
+        {
+            "row": rows.cast(pl.UInt64) + 1,
+            "threat": pl.Series(judgement.threat.tolist(), dtype=pl.String),
+            "score": judgement.score,
+            "p_value": pl.Series(judgement.p_value).fill_nan(None),
+            "alarm": alarms,
+        }
+    )
+    if rate is None:
+        notes.append(
+            f"nothing calibrates the scores: these are the {int(alarms.sum()):,} top ranked records, not alerts"
+        )
+    alerts = _alerts(verdicts, judged, threats, judgement)
+    return ScanResult(alerts, verdicts, judgement.calibrated, rate, notes)
+
+
+def _narrowed(reference: Records | None, kind: str, where: str | None) -> Records | None:
+    if reference is None:
+        return None
+    if reference.kind != kind:
+        ours, theirs = ("flows", "table rows") if kind == "flow" else ("table rows", "flows")
+        raise UserError(f"--reference holds {theirs}, the input {ours}; give a reference of the same kind")
+    narrowed = reference.filter(reference.where(where))
+    if len(narrowed) == 0:
+        raise UserError(
+            f"--where {where!r} holds for none of the {len(reference):,} reference records; give another --reference"
+        )
+    return narrowed
+
+
+def _fitting(threats: Sequence[Threat], judged: Records, notes: list[str], options: ScanOptions) -> list[list[Threat]]:
+    """The threats that fit the input, in groups of the same columns; the others are named in `notes`."""
+    fitted = fit_threats(threats, judged.kind, judged.judged_columns().schema, fingerprint())
+    lines = [f"threat {name} is skipped: {why}" for name, why in fitted.skipped.items()]
+    if not fitted.groups and threats and not options.unknown:
+        more = f" (and {len(lines) - 1} more)" if len(lines) > 1 else ""
+        raise ThreatError(f"no threat fits this input: {lines[0]}{more}")
+    notes += lines
+    return fitted.groups
+
+
+def _rate(judgement: Judgement, options: ScanOptions, reference: Records, notes: list[str]) -> float | None:
+    """The false-alarm rate to keep: what was asked for, or the least that the reference can promise."""
+    if judgement.calibrated == "none":
+        return None
+    asked = options.false_alarm_rate
+    words = f"a false-alarm rate of {asked:g}" if asked is not None else ""
+    if options.alerts_per_day is not None:
+        asked = rate_for_budget(reference.parties(), options.alerts_per_day)
+        words = f"{options.alerts_per_day:g} alerts a day (a false-alarm rate of {asked:.2g})"
+    if asked is not None and asked >= judgement.attainable:
+        return asked
+    rate = max(judgement.attainable, asked if asked is not None else DEFAULT_RATE)
+    if rate > (asked if asked is not None else DEFAULT_RATE):
+        words = words or f"the default false-alarm rate of {DEFAULT_RATE:g}"
+        notes.append(
+            f"{words} needs a larger reference; with these {len(reference):,} records {rate:.2g} is attainable and used"
+        )
+    return rate
+
+
+def _top(scores: NDArray[np.float64], count: int) -> NDArray[np.bool_]:
+    top = np.zeros(len(scores), dtype=bool)
+    top[np.argsort(-scores, kind="stable")[:count]] = True
+    return top
+
+
+def _alerts(verdicts: pl.DataFrame, judged: Records, threats: Sequence[Threat], judgement: Judgement) -> pl.DataFrame:
+    at = verdicts["alarm"].arg_true()
+    alarmed = verdicts[at]
+    grouped = group_alerts(alarmed.hstack(judged.parties()[at]))
+    # Verdicts hold rows of the input; reasons are asked for by place among the judged.
+    place = {row: index for index, row in enumerate(verdicts["row"])} if grouped.height else {}
+    reasons = judgement.explain([place[row] for row in grouped["row"]]) if grouped.height else []
+    attack = {threat.name: list(threat.attack) for threat in threats}
+    return pl.DataFrame(
+        {
+            **{
+                name: grouped[name]
+                for name in ("threat", "originator", "responder", "first_time", "last_time", "flows")
+            },
+            "score": grouped["score"],
+            "p_value": grouped["p_value"],
+            "calibrated": [judgement.calibrated] * grouped.height,
+            "attack": [attack.get(name, []) for name in grouped["threat"]],
+            "reasons": reasons,
+            "first_record": grouped["row"],
+        },
+        schema=ALERT_SCHEMA,
+    )
+
+
+def _from_captures(paths: Sequence[Path], options: MeterOptions, on_progress: OnProgress | None) -> Records:
+    metering = Metering()
+    frames: list[pl.DataFrame] = []
+    features: list[pl.DataFrame] = []
+    for stretch in _stretches(paths, options, on_progress, metering):
+        flows = pl.concat(list(stretch) or [pl.DataFrame(schema=FLOW_SCHEMA)])
+        if flows.height:
+            frames.append(flows)
+            features.append(featurize(flows))
+    if not frames:
+        what = (
+            metering.damage[0] if metering.damage else f"{', '.join(map(str, paths))}: no IP packet in it, so no flow"
+        )
+        raise UserError(what)
+    return Records("flow", pl.concat(frames), pl.concat(features), metering)
+
+
+def _from_tables(paths: Sequence[Path]) -> Records:
+    tables = [read_table(path) for path in paths]
+    flows = [as_flows(table) for table in tables]
+    if all(frame is not None for frame in flows):
+        frame = pl.concat([frame for frame in flows if frame is not None])
+        return Records("flow", frame, featurize(frame))
+    for path, table in zip(paths, tables, strict=True):
+        missing = [name for name in tables[0].columns if name not in table.columns]
+        if missing:
+            raise InputError(
+                str(path), f"lacks column {missing[0]}, which {paths[0]} has", "give tables of the same columns"
+            )
+    whole = pl.concat([table.select(tables[0].columns) for table in tables], how="vertical_relaxed")
+    return Records("table", whole, whole)
+
+
+def _stretches(
+    paths: Sequence[str | Path], options: MeterOptions, on_progress: OnProgress | None, metering: Metering
+) -> Iterator[Iterator[pl.DataFrame]]:
+    """Give an iterator of flow frames for each stretch of captures that follow each other in time."""
+    state = _Stretching(list(paths), options, on_progress, metering)
+    while state.left:
+        yield state.stretch()
+
+
+class _Stretching:
+    """Walks through captures; a meter lives as long as the next capture goes on where the last one ended."""
+
+    def __init__(
+        self, left: list[str | Path], options: MeterOptions, on_progress: OnProgress | None, metering: Metering
+    ) -> None:
+        self.left = left
+        self._options = options
+        self._on_progress = on_progress
+        self._metering = metering
+        self._end_nanoseconds: int | None = None
+
+    def stretch(self) -> Iterator[pl.DataFrame]:
+        meter = FlowMeter(
+            idle_timeout_seconds=self._options.idle_timeout_seconds,
+            active_timeout_seconds=self._options.active_timeout_seconds,
+            tunnels=self._options.tunnels,
+        )
+        self._end_nanoseconds = None
+        while self.left and self._follows(self.left[0]):
+            path = self.left.pop(0)
+            report = CaptureReport(str(path))
+            self._metering.captures.append(report)
+            with CaptureReader(path, on_progress=self._on_progress) as reader:
+                for batch in reader:
+                    meter.push(batch)
+                    if len(batch):
+                        self._end_nanoseconds = int(batch.times_nanoseconds[-1])
+                    yield from meter.drain()
+                report.packets_read, report.damage = reader.packets_read, reader.damage
+        yield from meter.finish()
+        for name in COUNTERS:
+            self._metering.counters[name] += int(meter.counters[name])
+
+    def _follows(self, path: str | Path) -> bool:
+        """Whether the capture's first packet comes within an idle timeout after the last one seen."""
+        if self._end_nanoseconds is None:
+            return True
+        if str(path) == STDIN:
+            return False
+        first = _first_time(path)
+        gap = self._options.idle_timeout_seconds * 1e9
+        return first is not None and -1e9 <= first - self._end_nanoseconds <= gap
+
+
+def _first_time(path: str | Path) -> int | None:
+    with CaptureReader(path) as reader:
+        for batch in reader:
+            if len(batch):
+                return int(batch.times_nanoseconds[0])
+    return None
+
+
+@contextmanager
+def _spooled(paths: Sequence[str | Path]) -> Iterator[list[Path]]:
+    """Give every input a path: standard input is copied to a temporary file, since its kind is not known beforehand."""
+    if STDIN not in map(str, paths):
+        yield [Path(path) for path in paths]
+        return
+    with tempfile.NamedTemporaryFile(prefix="kshot-stdin-") as copy, ByteStream(STDIN) as stream:
+        piece = memoryview(bytearray(1 << 20))
+        while count := stream.readinto(piece):
+            copy.write(piece[:count])
+        copy.flush()
+        try:
+            yield [Path(copy.name if str(path) == STDIN else path) for path in paths]
+        except InputError as error:
+            raise InputError(error.where.replace(copy.name, stream.name), error.what, error.hint) from error
