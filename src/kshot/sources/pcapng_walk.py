@@ -34,19 +34,12 @@ REASONS = (
 # The walk's memory between calls, in one int64 array.
 BIG, INTERFACES, LAST_TIME, UNDESCRIBED, STATE_SIZE = 0, 1, 2, 3, 4
 
-# One row an interface.
-INTERFACE_DTYPE = np.dtype(
-    [
-        ("link_type", np.int32),
-        ("binary", np.uint8),
-        ("exponent", np.uint8),
-        ("snap_bytes", np.int64),
-        ("offset_seconds", np.int64),
-    ]
-)
+# The columns of the interface table, an int64 array of one row an interface. Ticks are 2^-exponent s where BINARY, else
+# 10^-exponent s.
+LINK_TYPE, BINARY, EXPONENT, SNAP_BYTES, OFFSET_SECONDS, INTERFACE_COLUMNS = 0, 1, 2, 3, 4, 5
 
 _INT32_MAX = 0x7FFFFFFF
-_FAR_SECONDS = 1 << 40
+_FAR_SECONDS = 1 << 50
 
 
 @njit
@@ -85,25 +78,26 @@ def to_nanoseconds(high: int, low: int, binary: int, exponent: int, offset_secon
         seconds = ticks // rate
         fraction = ticks - seconds * rate
         nanoseconds = fraction * (giga // rate) if exponent <= 9 else fraction // (rate // giga)
-    whole = min(np.int64(seconds >> np.uint64(1)), _FAR_SECONDS) * 2 + np.int64(seconds & np.uint64(1))
-    total = whole + offset_seconds
+    if seconds >= np.uint64(_FAR_SECONDS):
+        return LATEST_NANOSECONDS
+    total = int(np.int64(seconds)) + offset_seconds
     if total < 0:
         return 0
     if total >= LATEST_NANOSECONDS // 1_000_000_000:
         return LATEST_NANOSECONDS
-    return total * 1_000_000_000 + np.int64(nanoseconds)  # type: ignore[return-value]
+    return total * 1_000_000_000 + int(np.int64(nanoseconds))
 
 
 @njit
 def _describe(
-    buffer: NDArray[np.uint8], at: int, end: int, big: bool, interfaces: NDArray[np.void], index: int
+    buffer: NDArray[np.uint8], at: int, end: int, big: bool, interfaces: NDArray[np.int64], index: int
 ) -> None:
     """Fill row `index` from the interface description block whose body is `buffer[at:end]`."""
-    interfaces[index]["link_type"] = _read_u16(buffer, at, big)
-    interfaces[index]["snap_bytes"] = read_u32(buffer, at + 4, big)
-    interfaces[index]["binary"] = 0
-    interfaces[index]["exponent"] = 6
-    interfaces[index]["offset_seconds"] = 0
+    interfaces[index, LINK_TYPE] = _read_u16(buffer, at, big)
+    interfaces[index, SNAP_BYTES] = read_u32(buffer, at + 4, big)
+    interfaces[index, BINARY] = 0
+    interfaces[index, EXPONENT] = 6
+    interfaces[index, OFFSET_SECONDS] = 0
     at += 8
     while end - at >= 4:
         code, size = _read_u16(buffer, at, big), _read_u16(buffer, at + 2, big)
@@ -111,15 +105,15 @@ def _describe(
         if code == 0 or size > end - at:  # opt_endofopt, or an option that runs out of its block
             return
         if code == 9 and size == 1:  # if_tsresol
-            interfaces[index]["binary"] = buffer[at] >> 7
-            interfaces[index]["exponent"] = buffer[at] & 0x7F
+            interfaces[index, BINARY] = buffer[at] >> 7
+            interfaces[index, EXPONENT] = buffer[at] & 0x7F
         elif code == 14 and size == 8:  # if_tsoffset, signed seconds
             high = read_u32(buffer, at if big else at + 4, big)
             low = read_u32(buffer, at + 4 if big else at, big)
             if high >= 1 << 31:
                 high -= 1 << 32
             high = min(max(high, -256), 255)  # 2^40 s either way is far beyond every calendar
-            interfaces[index]["offset_seconds"] = (high << 32) + low
+            interfaces[index, OFFSET_SECONDS] = (high << 32) + low
         at += (size + 3) & ~3
 
 
@@ -129,17 +123,17 @@ def walk_pcapng(
     start: int,
     end: int,
     state: NDArray[np.int64],
-    interfaces: NDArray[np.void],
+    interfaces: NDArray[np.int64],
     offsets: NDArray[np.int64],
     captured: NDArray[np.int32],
     wire: NDArray[np.int32],
     times: NDArray[np.int64],
     links: NDArray[np.int32],
 ) -> tuple[int, int, int, int]:
-    """Walk the blocks in `buffer[start:end]`; return frames found, where it stopped, why, and bytes wanted (or the fault).
+    """Walk the blocks in `buffer[start:end]`; return frames, where it stopped, why, and bytes wanted (or fault).
 
-    `state` (STATE_SIZE,) and `interfaces` (INTERFACE_DTYPE) hold the section's byte order and interfaces from call to
-    call. A simple packet block has no time: it is given the last one seen. Format: draft-ietf-opsawg-pcapng.
+    `state` (STATE_SIZE,) and `interfaces` (n, INTERFACE_COLUMNS) hold the section's byte order and interfaces from
+    call to call. A simple packet block has no time: it is given the last one. Format: draft-ietf-opsawg-pcapng.
     """
     found = 0
     room = len(offsets)
@@ -179,8 +173,8 @@ def walk_pcapng(
             captured[found] = length
             wire[found] = on_wire if length <= on_wire <= _INT32_MAX else length
             if index < state[INTERFACES]:
-                binary, exponent = np.int64(interfaces[index]["binary"]), np.int64(interfaces[index]["exponent"])
-                shift_seconds = interfaces[index]["offset_seconds"]
+                binary, exponent = int(interfaces[index, BINARY]), int(interfaces[index, EXPONENT])
+                shift_seconds = int(interfaces[index, OFFSET_SECONDS])
                 # Nearly every file counts microseconds or nanoseconds from the epoch.
                 if binary == 0 and exponent == 6 and shift_seconds == 0 and high < 1 << 20:
                     state[LAST_TIME] = min(((high << 32) | low) * 1000, LATEST_NANOSECONDS)
@@ -188,7 +182,7 @@ def walk_pcapng(
                     state[LAST_TIME] = (high << 32) | low
                 else:
                     state[LAST_TIME] = to_nanoseconds(high, low, binary, exponent, shift_seconds)
-                links[found] = interfaces[index]["link_type"]
+                links[found] = interfaces[index, LINK_TYPE]
             else:
                 links[found] = NO_LINK_TYPE
                 state[UNDESCRIBED] += 1
@@ -200,9 +194,9 @@ def walk_pcapng(
             on_wire = read_u32(buffer, body, big)
             length = min(on_wire, tail - body - 4)
             if state[INTERFACES] > 0:
-                if interfaces[0]["snap_bytes"] > 0:
-                    length = min(length, interfaces[0]["snap_bytes"])
-                links[found] = interfaces[0]["link_type"]
+                if interfaces[0, SNAP_BYTES] > 0:
+                    length = min(length, interfaces[0, SNAP_BYTES])
+                links[found] = interfaces[0, LINK_TYPE]
             else:
                 links[found] = NO_LINK_TYPE
                 state[UNDESCRIBED] += 1
