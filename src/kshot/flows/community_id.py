@@ -1,0 +1,125 @@
+"""Community ID v1: the flow hash that Zeek, Suricata and others share (github.com/corelight/community-id-spec)."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kshot.flows.decode import Bytes
+from kshot.jit import njit
+
+TEXT_BYTES = 30
+"""Always "1:" and 28 characters of base64."""
+
+_ALPHABET = np.frombuffer(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/", np.uint8).copy()
+_M32 = 0xFFFFFFFF
+
+
+@njit
+def sha1_block(message: Bytes, schedule: NDArray[np.int64], digest: Bytes) -> None:
+    """SHA-1 (FIPS 180-4) of one padded 64-byte block into `digest` (20,). schedule: 80 words of scratch."""
+    for i in range(16):
+        word = np.int64(0)
+        for j in range(4):
+            word = (word << 8) | np.int64(message[4 * i + j])
+        schedule[i] = word
+    for i in range(16, 80):
+        word = schedule[i - 3] ^ schedule[i - 8] ^ schedule[i - 14] ^ schedule[i - 16]
+        schedule[i] = ((word << 1) | (word >> 31)) & _M32
+    a, b, c, d, e = (
+        np.int64(0x67452301),
+        np.int64(0xEFCDAB89),
+        np.int64(0x98BADCFE),
+        np.int64(0x10325476),
+        np.int64(0xC3D2E1F0),
+    )
+    for i in range(80):
+        if i < 20:
+            mixed = ((b & c) | ((b ^ _M32) & d)) + 0x5A827999
+        elif i < 40:
+            mixed = (b ^ c ^ d) + 0x6ED9EBA1
+        elif i < 60:
+            mixed = ((b & c) | (b & d) | (c & d)) + 0x8F1BBCDC
+        else:
+            mixed = (b ^ c ^ d) + 0xCA62C1D6
+        turned = ((a << 5) | (a >> 27)) & _M32
+        fresh = (turned + mixed + e + schedule[i]) & _M32
+        e = d
+        d = c
+        c = ((b << 30) | (b >> 2)) & _M32
+        b = a
+        a = fresh
+    state = (
+        (a + 0x67452301) & _M32,
+        (b + 0xEFCDAB89) & _M32,
+        (c + 0x98BADCFE) & _M32,
+        (d + 0x10325476) & _M32,
+        (e + 0xC3D2E1F0) & _M32,
+    )
+    for i in range(5):
+        for j in range(4):
+            digest[4 * i + j] = (state[i] >> (24 - 8 * j)) & 255
+
+
+@njit
+def write_community_id(
+    text: Bytes,
+    scratch: Bytes,
+    schedule: NDArray[np.int64],
+    orig: Bytes,
+    resp: Bytes,
+    version6: bool,
+    protocol: int,
+    orig_port: int,
+    resp_port: int,
+    one_way: bool,
+) -> None:
+    """Write the community ID (seed 0) of a flow into `text` (30,).
+
+    orig, resp: addresses (16,), IPv4 in the last four bytes. Ports enter for TCP, UDP, ICMP, ICMPv6 and SCTP only, those
+    of ICMP as type and the type that answers it (or the code, and then `one_way`: the direction is kept).
+    scratch: (84,) bytes; schedule: (80,).
+    """
+    begin = 0 if version6 else 12
+    swap = False
+    if not one_way:
+        order = 0
+        for i in range(begin, 16):
+            if orig[i] != resp[i]:
+                order = 1 if orig[i] > resp[i] else -1
+                break
+        swap = order > 0 or (order == 0 and orig_port > resp_port)
+    message = scratch[:64]
+    digest = scratch[64:84]
+    for i in range(64):
+        message[i] = 0
+    at = 2
+    for i in range(begin, 16):
+        message[at] = resp[i] if swap else orig[i]
+        message[at + 16 - begin] = orig[i] if swap else resp[i]
+        at += 1
+    at += 16 - begin
+    message[at] = protocol
+    at += 2
+    if protocol == 6 or protocol == 17 or protocol == 1 or protocol == 58 or protocol == 132:
+        low = resp_port if swap else orig_port
+        high = orig_port if swap else resp_port
+        message[at] = low >> 8
+        message[at + 1] = low & 255
+        message[at + 2] = high >> 8
+        message[at + 3] = high & 255
+        at += 4
+    message[at] = 0x80
+    message[62] = (at * 8) >> 8
+    message[63] = (at * 8) & 255
+    sha1_block(message, schedule, digest)
+    text[0] = 49
+    text[1] = 58
+    for i in range(7):
+        left = digest[3 * i : 3 * i + 3]
+        value = (np.int64(left[0]) << 16) | (np.int64(left[1]) << 8)
+        if i < 6:
+            value |= np.int64(left[2])
+        for j in range(4):
+            text[2 + 4 * i + j] = _ALPHABET[(value >> (18 - 6 * j)) & 63]
+    text[29] = 61

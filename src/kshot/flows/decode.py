@@ -1,0 +1,522 @@
+"""From one frame's bytes to what the flow table needs: key, side, payload, flags. One flat loop over the layers."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kshot.jit import njit
+
+Bytes = NDArray[np.uint8]
+Words = NDArray[np.int64]
+
+METERED, NON_IP, MALFORMED, TRUNCATED, SHED = range(5)
+"""What becomes of a frame; every one gets exactly one of these.
+
+metered: counted in a flow. non_ip: a sound frame that carries no IP (ARP, LLDP, 802.3 LLC, an EtherType or a link type
+we do not read). truncated: the snap length (captured < wire) cut a header that the 5-tuple needs. malformed: a header
+contradicts itself or its surroundings (IHL < 5, a length below its own header, no room on the wire for what must
+follow, more layers than any sane packet has). shed: dropped by policy; reading files never sheds.
+A frame whose tunnelled packet is not sane counts in the tunnel's own flow.
+"""
+
+# What decode_frame leaves in `fields`.
+F_KEY = 0
+F_SIDE = 6
+F_PAYLOAD = 7
+F_PAYLOAD_START = 8
+F_PAYLOAD_CAPTURED = 9
+F_FLAGS = 10
+F_WINDOW = 11
+F_TTL = 12
+F_PROTOCOL = 13
+F_FRAGMENT = 14
+"""0 whole, 1 the first fragment (it tells the later ones their flow), 2 a later one."""
+F_FRAGMENT_KEY = 15
+"""Six words: addresses as they stand, protocol and identification, network."""
+FIELDS = 21
+
+KEY_IPV6 = 1 << 8
+KEY_ONE_WAY = 1 << 9
+"""An ICMP message that is no half of a request and reply: both directions are flows of their own."""
+KEY_ONE_WAY_UP = 1 << 10
+"""... sent from the lower endpoint to the upper."""
+
+TUNNEL_NONE, TUNNEL_GRE, TUNNEL_IPIP, TUNNEL_VXLAN, TUNNEL_GTPU = range(5)
+"""In the order of records.flows.TUNNELS."""
+
+_MAX_LAYERS = 32
+_MAX_EXTENSIONS = 12
+_MAX_TUNNELS = 4
+_ETHERNET, _TYPE, _RAW, _IPV4, _IPV6, _PPP = range(6)
+_OUTSIDE = -1
+
+
+@njit
+def be16(buffer: Bytes, at: int) -> int:
+    """Two bytes, most significant first."""
+    return (np.int64(buffer[at]) << 8) | np.int64(buffer[at + 1])
+
+
+@njit
+def be32(buffer: Bytes, at: int) -> int:
+    """Four bytes, most significant first."""
+    return (be16(buffer, at) << 16) | be16(buffer, at + 2)
+
+
+@njit
+def icmp_ports(version6: bool, kind: int, code: int) -> tuple[int, int, bool]:
+    """(sender's port, receiver's port, one way) of an ICMP message, after the community ID spec and Zeek.
+
+    A request and its reply get mirrored ports and so meet in one flow; all other messages stand alone.
+    """
+    if version6:
+        if kind == 128 or kind == 130 or kind == 133 or kind == 135 or kind == 139 or kind == 144:
+            return kind, kind + 1, False
+        if kind == 129 or kind == 131 or kind == 134 or kind == 136 or kind == 140 or kind == 145:
+            return kind, kind - 1, False
+    else:
+        if kind == 8:
+            return 8, 0, False
+        if kind == 0:
+            return 0, 8, False
+        if kind == 13 or kind == 15 or kind == 17:
+            return kind, kind + 1, False
+        if kind == 14 or kind == 16 or kind == 18:
+            return kind, kind - 1, False
+        if kind == 10:
+            return 10, 9, False
+        if kind == 9:
+            return 9, 10, False
+    return kind, code, True
+
+
+@njit
+def _set_key(
+    fields: Words, a: int, b: int, c: int, d: int, sport: int, dport: int, ports: int, network: int, one_way: bool
+) -> None:
+    """Write the flow key with its lower endpoint first, and which side sent this packet. Any fixed order will do."""
+    upper = a > c or (a == c and (b > d or (b == d and sport > dport)))
+    if one_way:
+        ports |= KEY_ONE_WAY
+        if not upper:
+            ports |= KEY_ONE_WAY_UP
+    if upper:
+        fields[F_KEY] = c
+        fields[F_KEY + 1] = d
+        fields[F_KEY + 2] = a
+        fields[F_KEY + 3] = b
+        fields[F_KEY + 4] = (dport << 32) | (sport << 16) | ports
+    else:
+        fields[F_KEY] = a
+        fields[F_KEY + 1] = b
+        fields[F_KEY + 2] = c
+        fields[F_KEY + 3] = d
+        fields[F_KEY + 4] = (sport << 32) | (dport << 16) | ports
+    fields[F_KEY + 5] = network
+    fields[F_SIDE] = 1 if upper else 0
+
+
+@njit
+def _first_layer(buffer: Bytes, at: int, captured_end: int, wire_end: int, link: int) -> tuple[int, int, int]:
+    """(layer, EtherType, where it begins) of a frame by its LINKTYPE; layer < 0: -1 - verdict."""
+    if link == 1:
+        return _ETHERNET, 0, at
+    if link == 101 or link == 12 or link == 14:
+        return _RAW, 0, at
+    if link == 228:
+        return _IPV4, 0, at
+    if link == 229:
+        return _IPV6, 0, at
+    if link == 113:
+        header = 16
+    elif link == 276:
+        header = 20
+    elif link == 0 or link == 108:
+        header = 4
+    elif link == 9:
+        return _PPP, 0, at
+    else:
+        return -1 - NON_IP, 0, at
+    if at + header > captured_end:
+        return -1 - (TRUNCATED if at + header <= wire_end else MALFORMED), 0, at
+    if link == 113:
+        return _TYPE, be16(buffer, at + 14), at + header
+    if link == 276:
+        return _TYPE, be16(buffer, at), at + header
+    # Loopback: the address family in the byte order of whoever captured (0) or of the network (108).
+    family = be32(buffer, at)
+    if family > 0xFFFF:
+        family = (family >> 24) | ((family >> 8) & 0xFF00)
+    if family == 2:
+        return _IPV4, 0, at + header
+    if family == 24 or family == 28 or family == 30 or family == 10:
+        return _IPV6, 0, at + header
+    return -1 - NON_IP, 0, at
+
+
+@njit
+def _gre_payload(buffer: Bytes, at: int, captured_end: int) -> tuple[int, int, int]:
+    """(layer, EtherType, where it begins) inside a GRE packet (RFC 2784, 2890, 2637, ERSPAN); layer < 0: no idea."""
+    if at + 4 > captured_end:
+        return _OUTSIDE, 0, at
+    flags = be16(buffer, at)
+    kind = be16(buffer, at + 2)
+    version = flags & 7
+    inner = at + 4
+    if flags & 0x4000 or version > 1:
+        return _OUTSIDE, 0, at
+    if version == 1:
+        inner += 4
+    elif flags & 0x8000:
+        inner += 4
+    if flags & 0x2000 and version == 0:
+        inner += 4
+    if flags & 0x1000:
+        inner += 4
+    if version == 1:
+        if flags & 0x0080:
+            inner += 4
+        return (_PPP if kind == 0x880B else _OUTSIDE), 0, inner
+    if kind == 0x6558:
+        return _ETHERNET, 0, inner
+    if kind == 0x88BE:
+        return _ETHERNET, 0, (inner + 8 if flags & 0x1000 else inner)
+    if kind == 0x22EB:
+        if inner + 12 > captured_end:
+            return _OUTSIDE, 0, at
+        return _ETHERNET, 0, inner + (20 if buffer[inner + 11] & 1 else 12)
+    return _TYPE, kind, inner
+
+
+@njit
+def _gtpu_payload(buffer: Bytes, at: int, captured_end: int) -> int:
+    """Where the IP packet inside a GTP-U datagram begins (3GPP TS 29.281, 5.1); -1: it carries none."""
+    if at + 8 > captured_end or (buffer[at] & 0xF0) != 0x30 or buffer[at + 1] != 255:
+        return -1
+    flags = np.int64(buffer[at]) & 7
+    at += 8
+    if flags == 0:
+        return at
+    if at + 4 > captured_end:
+        return -1
+    extension = np.int64(buffer[at + 3]) if flags & 4 else np.int64(0)
+    at += 4
+    for _ in range(8):
+        if extension == 0:
+            return at
+        if at + 1 > captured_end:
+            return -1
+        length = np.int64(buffer[at]) * 4
+        if length == 0 or at + length > captured_end:
+            return -1
+        extension = np.int64(buffer[at + length - 1])
+        at += length
+    return -1
+
+
+@njit
+def decode_frame(buffer: Bytes, start: int, captured: int, wire: int, link: int, unwrap: bool, fields: Words) -> int:
+    """Decode one frame into `fields` and return its verdict; `fields` holds a packet only if that is METERED.
+
+    buffer: all frames; start, captured: where this one lies. wire: its length on the wire, never below captured.
+    unwrap: look into tunnels, up to four deep. Reads within buffer[start : start + captured] alone, in bounded time.
+    """
+    captured_end = start + captured
+    wire_end = start + max(wire, captured)
+    layer, kind, at = _first_layer(buffer, start, captured_end, wire_end, link)
+    if layer < 0:
+        return -1 - layer
+    found = False
+    verdict = MALFORMED
+    network = np.int64(0)
+    tunnel = TUNNEL_NONE
+    vni = np.int64(0)
+    tunnels = 0
+    tags = np.int64(0)
+    a = b = c = d = np.int64(0)
+    fragment = 0
+    fields[F_FRAGMENT] = 0
+    for _ in range(_MAX_LAYERS):
+        protocol = np.int64(0)
+        ports = np.int64(0)
+        ttl = np.int64(0)
+        later = False
+        first = False
+        identification = np.int64(0)
+        if layer == _ETHERNET:
+            if at + 14 > captured_end:
+                verdict = TRUNCATED if at + 14 <= wire_end else MALFORMED
+                break
+            kind = be16(buffer, at + 12)
+            at += 14
+            tags = np.int64(0)
+            layer = _TYPE
+            continue
+        if layer == _TYPE:
+            if kind == 0x0800:
+                layer = _IPV4
+            elif kind == 0x86DD:
+                layer = _IPV6
+            elif kind == 0x8100 or kind == 0x88A8 or kind == 0x9100:
+                if at + 4 > captured_end:
+                    verdict = TRUNCATED if at + 4 <= wire_end else MALFORMED
+                    break
+                tags = ((tags << 12) | (be16(buffer, at) & 0xFFF)) & 0xFFFFFF
+                network = tags
+                kind = be16(buffer, at + 2)
+                at += 4
+            elif kind == 0x8847 or kind == 0x8848:
+                if at + 5 > captured_end:
+                    verdict = TRUNCATED if at + 5 <= wire_end else MALFORMED
+                    break
+                bottom = buffer[at + 2] & 1
+                at += 4
+                if bottom:
+                    nibble = buffer[at] >> 4
+                    if nibble == 4:
+                        layer = _IPV4
+                    elif nibble == 6:
+                        layer = _IPV6
+                    elif nibble == 0:
+                        # A pseudowire's control word (RFC 4448), then an Ethernet frame.
+                        at += 4
+                        layer = _ETHERNET
+                    else:
+                        verdict = NON_IP
+                        break
+            elif kind == 0x8864:
+                if at + 6 > captured_end:
+                    verdict = TRUNCATED if at + 6 <= wire_end else MALFORMED
+                    break
+                at += 6
+                layer = _PPP
+            elif kind < 1536 and kind >= 8:
+                # 802.3: the field is a length; only LLC/SNAP with a zero organisation leads on to an EtherType.
+                if at + 8 > captured_end:
+                    verdict = NON_IP
+                    break
+                if be32(buffer, at) != 0xAAAA0300 or be16(buffer, at + 4) != 0:
+                    verdict = NON_IP
+                    break
+                kind = be16(buffer, at + 6)
+                at += 8
+            else:
+                verdict = NON_IP
+                break
+            continue
+        if layer == _PPP:
+            if at + 4 > captured_end:
+                verdict = TRUNCATED if at + 4 <= wire_end else MALFORMED
+                break
+            if be16(buffer, at) == 0xFF03:
+                at += 2
+            if buffer[at] & 1:
+                kind = np.int64(buffer[at])
+                at += 1
+            elif at + 2 <= captured_end:
+                kind = be16(buffer, at)
+                at += 2
+            if kind == 0x21:
+                layer = _IPV4
+            elif kind == 0x57:
+                layer = _IPV6
+            elif kind == 0x281 or kind == 0x283:
+                layer = _TYPE
+                kind = 0x8847
+            else:
+                verdict = NON_IP
+                break
+            continue
+        if layer == _RAW:
+            if at + 1 > captured_end:
+                verdict = TRUNCATED if at + 1 <= wire_end else MALFORMED
+                break
+            layer = _IPV6 if buffer[at] >> 4 == 6 else _IPV4
+
+        # The two network layers: both leave addresses, protocol, `at` at the transport header and wire_end at its end.
+        if layer == _IPV4:
+            if at + 20 > captured_end:
+                verdict = TRUNCATED if at + 20 <= wire_end else MALFORMED
+                break
+            header = (np.int64(buffer[at]) & 15) * 4
+            total = be16(buffer, at + 2)
+            # Zero total length: segmentation offload; the frame's own length stands in.
+            if total == 0 or total > wire_end - at:
+                total = wire_end - at
+            if buffer[at] >> 4 != 4 or header < 20 or total < header:
+                break
+            if at + header > captured_end:
+                verdict = TRUNCATED
+                break
+            wire_end = at + total
+            captured_end = min(captured_end, wire_end)
+            ttl = np.int64(buffer[at + 8])
+            protocol = np.int64(buffer[at + 9])
+            ports = protocol
+            a = np.int64(0)
+            b = be32(buffer, at + 12)
+            c = np.int64(0)
+            d = be32(buffer, at + 16)
+            shift = be16(buffer, at + 6) & 0x3FFF
+            if shift:
+                identification = be16(buffer, at + 4)
+                later = (shift & 0x1FFF) != 0
+                first = not later
+            at += header
+        else:
+            if at + 40 > captured_end:
+                verdict = TRUNCATED if at + 40 <= wire_end else MALFORMED
+                break
+            if buffer[at] >> 4 != 6:
+                break
+            length = be16(buffer, at + 4)
+            protocol = np.int64(buffer[at + 6])
+            ttl = np.int64(buffer[at + 7])
+            # Zero payload length: a jumbogram or segmentation offload, unless nothing is to follow.
+            if (length != 0 or protocol == 59) and at + 40 + length < wire_end:
+                wire_end = at + 40 + length
+            captured_end = min(captured_end, wire_end)
+            a = (be32(buffer, at + 8) << 32) | be32(buffer, at + 12)
+            b = (be32(buffer, at + 16) << 32) | be32(buffer, at + 20)
+            c = (be32(buffer, at + 24) << 32) | be32(buffer, at + 28)
+            d = (be32(buffer, at + 32) << 32) | be32(buffer, at + 36)
+            at += 40
+            sound = False
+            verdict = MALFORMED
+            for _ in range(_MAX_EXTENSIONS):
+                if not (
+                    protocol == 0 or protocol == 43 or protocol == 44 or protocol == 51 or protocol == 60
+                    or protocol == 135 or protocol == 139 or protocol == 140
+                ):  # fmt: skip
+                    sound = True
+                    break
+                if at + 8 > captured_end:
+                    verdict = TRUNCATED if at + 8 <= wire_end else MALFORMED
+                    break
+                extent = (np.int64(buffer[at + 1]) + 1) * 8
+                if protocol == 44:
+                    extent = np.int64(8)
+                    shift = be16(buffer, at + 2) & 0xFFF9
+                    # An atomic fragment (RFC 6946) is whole.
+                    if shift:
+                        identification = be32(buffer, at + 4)
+                        later = (shift >> 3) != 0
+                        first = not later
+                elif protocol == 51:
+                    extent = (np.int64(buffer[at + 1]) + 2) * 4
+                if at + extent > captured_end:
+                    verdict = TRUNCATED if at + extent <= wire_end else MALFORMED
+                    break
+                protocol = np.int64(buffer[at])
+                at += extent
+                if later:
+                    sound = True
+                    break
+            if not sound:
+                break
+            ports = protocol | KEY_IPV6
+
+        # The transport layer.
+        place = network | (tunnel << 24) | (vni << 27)
+        size = wire_end - at
+        payload_start = at
+        sport = np.int64(0)
+        dport = np.int64(0)
+        flags = np.int64(0)
+        window = np.int64(-1)
+        one_way = False
+        if not later:
+            need = 0
+            if protocol == 6:
+                need = 20
+            elif protocol == 17 or protocol == 136:
+                need = 8
+            elif protocol == 132:
+                need = 12
+            elif protocol == 1 or protocol == 58:
+                need = 4
+            if need:
+                # A first fragment may be tiny, as long as it shows the ports.
+                if size < (4 if first else need):
+                    verdict = MALFORMED
+                    break
+                if at + (2 if need == 4 else 4) > captured_end:
+                    verdict = TRUNCATED
+                    break
+            if protocol == 6:
+                header = np.int64(20)
+                if at + 14 <= captured_end:
+                    header = (np.int64(buffer[at + 12]) >> 4) * 4
+                    flags = np.int64(buffer[at + 13])
+                    if header < 20 or (header > size and not first):
+                        verdict = MALFORMED
+                        break
+                if at + 16 <= captured_end:
+                    window = be16(buffer, at + 14)
+                payload_start = at + header
+            elif protocol == 17:
+                payload_start = at + 8
+                if at + 6 <= captured_end:
+                    length = be16(buffer, at + 4)
+                    if length != 0 and length < 8:
+                        verdict = MALFORMED
+                        break
+                    if length != 0 and length < size:
+                        size = length
+            elif need:
+                payload_start = at + (8 if need == 4 else need)
+            if need == 4:
+                sport, dport, one_way = icmp_ports(protocol == 58, np.int64(buffer[at]), np.int64(buffer[at + 1]))
+            elif need:
+                sport = be16(buffer, at)
+                dport = be16(buffer, at + 2)
+        payload = max(0, at + size - payload_start)
+        _set_key(fields, a, b, c, d, sport, dport, ports, place, one_way)
+        fields[F_PAYLOAD] = payload
+        fields[F_PAYLOAD_START] = payload_start
+        fields[F_PAYLOAD_CAPTURED] = max(0, min(payload, captured_end - payload_start))
+        fields[F_FLAGS] = flags
+        fields[F_WINDOW] = window
+        fields[F_TTL] = ttl
+        fields[F_PROTOCOL] = protocol
+        if (first or later) and fragment == 0:
+            # Only the outermost fragmentation is followed.
+            fragment = 2 if later else 1
+            fields[F_FRAGMENT] = fragment
+            fields[F_FRAGMENT_KEY] = a
+            fields[F_FRAGMENT_KEY + 1] = b
+            fields[F_FRAGMENT_KEY + 2] = c
+            fields[F_FRAGMENT_KEY + 3] = d
+            fields[F_FRAGMENT_KEY + 4] = (identification << 16) | ports
+            fields[F_FRAGMENT_KEY + 5] = place
+        found = True
+        if later or not unwrap or tunnels == _MAX_TUNNELS:
+            break
+        # A tunnel? What follows replaces this packet if it turns out to be a sane one.
+        if protocol == 4:
+            layer = _IPV4
+            tunnel = TUNNEL_IPIP
+        elif protocol == 41:
+            layer = _IPV6
+            tunnel = TUNNEL_IPIP
+        elif protocol == 47:
+            layer, kind, at = _gre_payload(buffer, at, captured_end)
+            tunnel = TUNNEL_GRE
+        elif protocol == 17 and dport == 4789 and payload_start + 8 <= captured_end and buffer[payload_start] & 8:
+            vni = be32(buffer, payload_start + 4) >> 8
+            layer = _ETHERNET
+            at = payload_start + 8
+            tunnel = TUNNEL_VXLAN
+        elif protocol == 17 and (dport == 2152 or sport == 2152):
+            at = _gtpu_payload(buffer, payload_start, captured_end)
+            if at < 0:
+                break
+            layer = _RAW
+            tunnel = TUNNEL_GTPU
+        else:
+            break
+        if layer < 0:
+            break
+        tunnels += 1
+    return METERED if found else verdict

@@ -1,0 +1,533 @@
+"""The flow table: looks each packet's flow up, opens, slices, ends, expires and evicts flows."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kshot.flows.conn_state import (
+    ACK,
+    END_ACTIVE,
+    END_EVICTED,
+    END_IDLE,
+    END_INPUT,
+    SYN,
+    follow_tcp,
+)
+from kshot.flows.decode import (
+    F_FLAGS,
+    F_FRAGMENT,
+    F_FRAGMENT_KEY,
+    F_KEY,
+    F_PAYLOAD,
+    F_PAYLOAD_CAPTURED,
+    F_PAYLOAD_START,
+    F_PROTOCOL,
+    F_SIDE,
+    F_TTL,
+    F_WINDOW,
+    METERED,
+    Bytes,
+    decode_frame,
+)
+from kshot.flows.layout import (
+    BLOCK_CLOSED,
+    BLOCK_WORDS,
+    BLOCKS,
+    C_ACTIVE,
+    C_BLOCKS,
+    C_CLOCK,
+    C_EVICTED,
+    C_FLOWS,
+    C_FRAGMENT_MASK,
+    C_FRAGMENTS,
+    C_HEADS,
+    C_IDLE,
+    C_LINKS,
+    C_METERED,
+    C_REFERENCE,
+    C_ROW_CAPACITY,
+    C_ROWS,
+    C_ROWS_USED,
+    C_SEED,
+    C_SLOT_MASK,
+    C_SLOTS,
+    C_SMALL_CAPACITY,
+    C_STARTED,
+    C_STRAYS,
+    C_TURN,
+    C_UNWRAP,
+    ESTABLISHED_PACKETS,
+    FIRST_TIME,
+    FRAGMENT_FILLED,
+    FRAGMENT_NANOSECONDS,
+    FRAGMENT_SIDE,
+    FRAGMENT_TIME,
+    FRAGMENT_WAYS,
+    FRAGMENT_WORDS,
+    FULL_WORDS,
+    KEY_WORDS,
+    LAST_TIME,
+    LATEST_NANOSECONDS,
+    LINGER_NANOSECONDS,
+    LIST_CLOSED_FULL,
+    LIST_CLOSED_SMALL,
+    LIST_ESTABLISHED,
+    LIST_ONE,
+    LIST_TWO,
+    LIST_YOUNG,
+    LISTS,
+    QUEUED,
+    ROW_WORDS,
+    SLACK_NANOSECONDS,
+    SLICE,
+    SMALL_HAS_WINDOW,
+    SMALL_SIZES,
+    SMALL_TIMES,
+    SMALL_TRAITS,
+    STATUS,
+    STATUS_CLOSED,
+    STATUS_LIST,
+    STATUS_ORIGINATOR,
+    STATUS_REASON,
+    STATUS_SECOND,
+    STATUS_SIDES,
+    STATUS_SYN,
+    STRAY_NANOSECONDS,
+    STRAYS_CONFIRM,
+    TOTAL_PACKETS,
+    TOUCHED,
+)
+from kshot.flows.packets import add_packet, block_of, clear_counts, keep_payload, replay_small
+from kshot.flows.pools import (
+    Arena,
+    Words,
+    append_to_list,
+    base_of,
+    clear_slot,
+    find_slot,
+    free_blocks,
+    free_record,
+    hash_key,
+    new_block,
+    new_full,
+    new_small,
+    take_from_list,
+)
+from kshot.jit import njit
+
+_ROWS_IN_RESERVE = 40
+"""More rows than one packet can fill: what the sweep ends, what is evicted for it, its own flow's last slice."""
+_SWEEP = 8
+"""Records looked at for each packet, in one of the six lists: more than one packet can add."""
+_SPARED = 4
+"""Records an eviction may pass over because packets came since they were queued (the clock algorithm)."""
+
+
+@njit
+def write_row(arena: Arena, record: int, reason: int) -> None:
+    """Copy a flow into the export area."""
+    words = arena.words
+    control = arena.control
+    at = base_of(control, record)
+    row = control[C_ROWS] + control[C_ROWS_USED] * ROW_WORDS
+    control[C_ROWS_USED] += 1
+    control[C_FLOWS] += 1
+    if reason == END_EVICTED:
+        control[C_EVICTED] += 1
+    if record < control[C_SMALL_CAPACITY]:
+        replay_small(arena, at, row)
+    else:
+        for i in range(FULL_WORDS):
+            words[row + i] = words[at + i]
+    words[row + STATUS] = (words[row + STATUS] & ~(7 << STATUS_REASON)) | (reason << STATUS_REASON)
+    to = row + FULL_WORDS
+    for side in range(2):
+        block = block_of(words, at, side)
+        words[to] = 0
+        if block:
+            begin = control[C_BLOCKS] + block * BLOCK_WORDS
+            for i in range(BLOCK_WORDS):
+                words[to + i] = words[begin + i]
+            words[to] &= BLOCK_CLOSED - 1
+        to += BLOCK_WORDS
+
+
+@njit
+def end_flow(arena: Arena, record: int, reason: int) -> None:
+    """Write a flow out and forget it. One that TCP itself has closed keeps that as its reason."""
+    words = arena.words
+    control = arena.control
+    at = base_of(control, record)
+    status = words[at + STATUS]
+    write_row(arena, record, (status >> STATUS_REASON) & 7 if status & STATUS_CLOSED else reason)
+    clear_slot(words, control, find_slot(words, control, (status >> 32) & 0x7FFFFFFF, record))
+    take_from_list(words, arena.halves, control, record)
+    free_blocks(words, control, at)
+    free_record(words, control, record)
+
+
+@njit
+def _move(arena: Arena, record: int, which: int) -> None:
+    take_from_list(arena.words, arena.halves, arena.control, record)
+    append_to_list(arena.words, arena.halves, arena.control, record, which)
+
+
+@njit
+def _evict_small(arena: Arena, spared: int) -> bool:
+    """End the small record that is missed least: a closed one, the oldest half-open one-packet flow, a two-packet one."""
+    for which in (LIST_CLOSED_SMALL, LIST_ONE, LIST_TWO):
+        record = arena.control[C_HEADS + which]
+        if record == spared and record >= 0:
+            record = np.int64(arena.halves[2 * arena.control[C_LINKS] + 2 * record])
+        if record >= 0:
+            end_flow(arena, record, END_EVICTED)
+            return True
+    return False
+
+
+@njit
+def _evict_full(arena: Arena) -> None:
+    """End the full record that is missed least: a closed one, one of few packets, the longest silent of the others."""
+    words = arena.words
+    control = arena.control
+    for which in (LIST_CLOSED_FULL, LIST_YOUNG, LIST_ESTABLISHED):
+        record = control[C_HEADS + which]
+        if record < 0:
+            continue
+        for _ in range(_SPARED):
+            at = base_of(control, record)
+            if words[at + TOUCHED] <= words[at + QUEUED]:
+                break
+            _move(arena, record, which)
+            record = control[C_HEADS + which]
+        end_flow(arena, record, END_EVICTED)
+        return
+
+
+@njit
+def sweep(arena: Arena) -> None:
+    """Look at the longest waiting records of one list, a list a call, and end those that are over.
+
+    A record is moved on only when its turn comes, not with each packet; its own time-out is tested exactly when a
+    packet arrives for it, so the sweep decides when a flow is written, never what is in it.
+    """
+    words = arena.words
+    control = arena.control
+    which = control[C_TURN]
+    control[C_TURN] = which + 1 if which + 1 < LISTS else 0
+    limit = SLACK_NANOSECONDS
+    limit += LINGER_NANOSECONDS if which == LIST_CLOSED_SMALL or which == LIST_CLOSED_FULL else control[C_IDLE]
+    clock = control[C_CLOCK]
+    for _ in range(_SWEEP):
+        record = control[C_HEADS + which]
+        if record < 0:
+            return
+        at = base_of(control, record)
+        if record >= control[C_SMALL_CAPACITY] and clock - words[at + QUEUED] <= limit:
+            return
+        if clock - words[at + TOUCHED] > limit:
+            end_flow(arena, record, END_IDLE)
+        elif record < control[C_SMALL_CAPACITY]:
+            return
+        else:
+            _move(arena, record, which)
+
+
+@njit
+def _advance_clock(control: Words, time: int) -> None:
+    """Let the meter's clock follow packet time, but never backwards, and never after a stray packet alone."""
+    if not control[C_STARTED]:
+        control[C_STARTED] = 1
+        control[C_REFERENCE] = time
+    step = time - control[C_REFERENCE]
+    if -STRAY_NANOSECONDS <= step <= STRAY_NANOSECONDS:
+        control[C_STRAYS] = 0
+    else:
+        control[C_STRAYS] += 1
+        if control[C_STRAYS] < STRAYS_CONFIRM:
+            return
+        control[C_STRAYS] = 0
+        control[C_REFERENCE] = time
+        step = min(step, 2 * control[C_IDLE])
+    if step > 0:
+        control[C_REFERENCE] = time
+        control[C_CLOCK] += step
+
+
+@njit
+def _join_fragment(words: Words, control: Words, fields: Words, time: int) -> None:
+    """A first fragment leaves its flow behind for the later ones; a later one takes it over.
+
+    A set holds four; the longest unused gives way. A later fragment that finds none keeps its key without ports.
+    """
+    place = control[C_FRAGMENTS] + FRAGMENT_WORDS * FRAGMENT_WAYS * (
+        hash_key(fields, F_FRAGMENT_KEY, control[C_SEED]) & control[C_FRAGMENT_MASK]
+    )
+    chosen = place
+    found = False
+    for i in range(FRAGMENT_WAYS):
+        entry = place + i * FRAGMENT_WORDS
+        same = words[entry + FRAGMENT_FILLED] != 0
+        for j in range(KEY_WORDS):
+            same = same and words[entry + j] == fields[F_FRAGMENT_KEY + j]
+        if same:
+            chosen = entry
+            found = abs(time - words[entry + FRAGMENT_TIME]) <= FRAGMENT_NANOSECONDS
+            break
+        if words[entry + FRAGMENT_TIME] < words[chosen + FRAGMENT_TIME]:
+            chosen = entry
+    if fields[F_FRAGMENT] == 1:
+        for j in range(KEY_WORDS):
+            words[chosen + j] = fields[F_FRAGMENT_KEY + j]
+            words[chosen + KEY_WORDS + j] = fields[F_KEY + j]
+        words[chosen + FRAGMENT_SIDE] = fields[F_SIDE]
+        words[chosen + FRAGMENT_TIME] = time
+        words[chosen + FRAGMENT_FILLED] = 1
+    elif found:
+        for j in range(KEY_WORDS):
+            fields[F_KEY + j] = words[chosen + KEY_WORDS + j]
+        fields[F_SIDE] = words[chosen + FRAGMENT_SIDE]
+        fields[F_PROTOCOL] = fields[F_KEY + 4] & 255
+
+
+@njit
+def _settle_originator(status: int, side: int, flags: int) -> int:
+    """The side of the first SYN without ACK is the originator, or the other side than that of the first SYN+ACK."""
+    if flags & SYN and not status & STATUS_SYN:
+        originator = side if not flags & ACK else 1 - side
+        status = (status & ~STATUS_ORIGINATOR) | STATUS_SYN
+        if originator:
+            status |= STATUS_ORIGINATOR
+    return status
+
+
+@njit
+def _keep(arena: Arena, record: int, at: int, side: int, buffer: Bytes, fields: Words) -> None:
+    """Keep the packet's first payload bytes, as far as its side has room for them."""
+    captured = fields[F_PAYLOAD_CAPTURED]
+    if captured <= 0:
+        return
+    words = arena.words
+    block = block_of(words, at, side)
+    if block == 0:
+        block = new_block(words, arena.control)
+        tries = 0
+        while block == 0 and tries < _SPARED and _evict_small(arena, record):
+            block = new_block(words, arena.control)
+            tries += 1
+        if block == 0:
+            return
+        words[at + BLOCKS] |= block << (32 * side)
+    keep_payload(arena, block, buffer, fields[F_PAYLOAD_START], captured, fields[F_PAYLOAD])
+
+
+@njit
+def _open_flow(arena: Arena, hashed: int, time: int, wire: int, buffer: Bytes, fields: Words) -> None:
+    """A flow's first packet: a small record."""
+    words = arena.words
+    control = arena.control
+    record = new_small(words, control)
+    while record < 0:
+        _evict_small(arena, -1)
+        record = new_small(words, control)
+    at = base_of(control, record)
+    for i in range(KEY_WORDS):
+        words[at + i] = fields[F_KEY + i]
+    side = fields[F_SIDE]
+    status = (hashed << 32) | (side << STATUS_SIDES)
+    if side:
+        status |= STATUS_ORIGINATOR
+    if fields[F_PROTOCOL] == 6:
+        status = _settle_originator(follow_tcp(status, side, fields[F_FLAGS]), side, fields[F_FLAGS])
+    words[at + TOUCHED] = control[C_CLOCK]
+    words[at + STATUS] = status
+    words[at + BLOCKS] = 0
+    _note(arena, at, 0, time, wire, fields)
+    words[control[C_SLOTS] + find_slot(words, control, hashed, -1)] = (hashed << 32) | (record + 1)
+    append_to_list(words, arena.halves, control, record, LIST_CLOSED_SMALL if status & STATUS_CLOSED else LIST_ONE)
+    _keep(arena, record, at, side, buffer, fields)
+
+
+@njit
+def _note(arena: Arena, at: int, index: int, time: int, wire: int, fields: Words) -> None:
+    """Note a packet in a small record."""
+    arena.words[at + SMALL_TIMES + index] = time
+    sizes = (wire << 31) | fields[F_PAYLOAD]
+    arena.words[at + SMALL_SIZES + index] = sizes | SMALL_HAS_WINDOW if fields[F_WINDOW] >= 0 else sizes
+    # Signed: the top flag bit makes the half negative, and is masked out again when it is read.
+    traits = (fields[F_FLAGS] << 24) | (fields[F_TTL] << 16) | (fields[F_WINDOW] & 0xFFFF)
+    arena.halves[2 * (at + SMALL_TRAITS) + index] = traits - (1 << 32) if traits >= 1 << 31 else traits
+
+
+@njit
+def _promote(arena: Arena, record: int) -> int:
+    """Make a small record a full one; return its new number."""
+    words = arena.words
+    control = arena.control
+    full = new_full(words, control)
+    while full < 0:
+        _evict_full(arena)
+        full = new_full(words, control)
+    small = base_of(control, record)
+    at = base_of(control, full)
+    replay_small(arena, small, at)
+    status = words[small + STATUS]
+    hashed = (status >> 32) & 0x7FFFFFFF
+    words[control[C_SLOTS] + find_slot(words, control, hashed, record)] = (hashed << 32) | (full + 1)
+    take_from_list(words, arena.halves, control, record)
+    free_record(words, control, record)
+    append_to_list(words, arena.halves, control, full, LIST_CLOSED_FULL if status & STATUS_CLOSED else LIST_YOUNG)
+    return full
+
+
+@njit
+def _slice(arena: Arena, record: int, time: int) -> None:
+    """Write a long flow's counts so far and begin the next slice; key, originator and TCP state go on."""
+    words = arena.words
+    at = base_of(arena.control, record)
+    write_row(arena, record, END_ACTIVE)
+    words[at + SLICE] += 1
+    clear_counts(words, at, time)
+    for side in range(2):
+        block = block_of(words, at, side)
+        if block:
+            words[arena.control[C_BLOCKS] + block * BLOCK_WORDS] = 0
+
+
+@njit
+def _continue_flow(arena: Arena, record: int, time: int, wire: int, buffer: Bytes, fields: Words) -> None:
+    """A further packet of a known flow."""
+    words = arena.words
+    control = arena.control
+    at = base_of(control, record)
+    side = fields[F_SIDE]
+    status = words[at + STATUS]
+    small = record < control[C_SMALL_CAPACITY]
+    over = time - words[at + (SMALL_TIMES if small else FIRST_TIME)] >= control[C_ACTIVE]
+    if small and (over or status & STATUS_SECOND):
+        record = _promote(arena, record)
+        at = base_of(control, record)
+        status = words[at + STATUS]
+        small = False
+    if over:
+        _slice(arena, record, time)
+    which = status & STATUS_LIST
+    if fields[F_PROTOCOL] == 6:
+        status = follow_tcp(status, side, fields[F_FLAGS])
+        if small or words[at + TOTAL_PACKETS] == 2:
+            status = _settle_originator(status, side, fields[F_FLAGS])
+    words[at + TOUCHED] = control[C_CLOCK]
+    if small:
+        status |= STATUS_SECOND | (side << (STATUS_SIDES + 1))
+        _note(arena, at, 1, time, wire, fields)
+        wanted = LIST_CLOSED_SMALL if status & STATUS_CLOSED else LIST_TWO
+    else:
+        words[at + TOTAL_PACKETS] += 1
+        add_packet(
+            arena,
+            at,
+            side,
+            time,
+            wire,
+            fields[F_PAYLOAD],
+            fields[F_FLAGS],
+            fields[F_WINDOW],
+            fields[F_TTL],
+        )
+        wanted = LIST_YOUNG if words[at + TOTAL_PACKETS] < ESTABLISHED_PACKETS else LIST_ESTABLISHED
+        if status & STATUS_CLOSED:
+            wanted = LIST_CLOSED_FULL
+    words[at + STATUS] = status
+    if wanted != which:
+        _move(arena, record, wanted)
+    _keep(arena, record, at, side, buffer, fields)
+
+
+@njit
+def _lookup(words: Words, control: Words, hashed: int, fields: Words) -> int:
+    """The record of the packet's flow, or -1."""
+    slots = control[C_SLOTS]
+    mask = control[C_SLOT_MASK]
+    place = hashed & mask
+    while True:
+        entry = words[slots + place]
+        if entry == 0:
+            return np.int64(-1)
+        if entry >> 32 == hashed:
+            record = (entry & 0xFFFFFFFF) - 1
+            at = base_of(control, record)
+            same = True
+            for i in range(KEY_WORDS):
+                same = same and words[at + i] == fields[F_KEY + i]
+            if same:
+                return record
+        place = (place + 1) & mask
+
+
+@njit
+def meter_frames(
+    arena: Arena,
+    fields: Words,
+    buffer: Bytes,
+    offsets: NDArray[np.int64],
+    captured_bytes: NDArray[np.int32],
+    wire_bytes: NDArray[np.int32],
+    times: NDArray[np.int64],
+    link_types: NDArray[np.int32],
+    begin: int,
+) -> int:
+    """Meter the frames from `begin` on; return how many are done, fewer than all when the export area is full.
+
+    Shapes: offsets, captured_bytes, wire_bytes, times (nanoseconds) and link_types (n,), all frames in `buffer`.
+    """
+    words = arena.words
+    control = arena.control
+    unwrap = control[C_UNWRAP] != 0
+    for i in range(begin, len(offsets)):
+        if control[C_ROWS_USED] + _ROWS_IN_RESERVE > control[C_ROW_CAPACITY]:
+            return i
+        time = min(max(times[i], 0), LATEST_NANOSECONDS)
+        _advance_clock(control, time)
+        sweep(arena)
+        wire = np.int64(max(wire_bytes[i], captured_bytes[i]))
+        verdict = decode_frame(
+            buffer, offsets[i], np.int64(captured_bytes[i]), wire, np.int64(link_types[i]), unwrap, fields
+        )
+        control[C_METERED + verdict] += 1
+        if verdict != METERED:
+            continue
+        if fields[F_FRAGMENT]:
+            _join_fragment(words, control, fields, time)
+        hashed = hash_key(fields, F_KEY, control[C_SEED])
+        record = _lookup(words, control, hashed, fields)
+        if record >= 0:
+            at = base_of(control, record)
+            status = words[at + STATUS]
+            if record >= control[C_SMALL_CAPACITY]:
+                last = words[at + LAST_TIME]
+            else:
+                last = words[at + SMALL_TIMES + (1 if status & STATUS_SECOND else 0)]
+            closed = status & STATUS_CLOSED
+            limit = LINGER_NANOSECONDS if closed else control[C_IDLE]
+            anew = closed and fields[F_FLAGS] & (SYN | ACK) == SYN
+            if anew or abs(time - last) > limit:
+                end_flow(arena, record, END_IDLE)
+                record = np.int64(-1)
+        if record >= 0:
+            _continue_flow(arena, record, time, wire, buffer, fields)
+        else:
+            _open_flow(arena, hashed, time, wire, buffer, fields)
+    return len(offsets)
+
+
+@njit
+def end_all(arena: Arena) -> bool:
+    """End every open flow while the export area has room; return whether all are ended."""
+    control = arena.control
+    for which in range(LISTS):
+        while control[C_HEADS + which] >= 0:
+            if control[C_ROWS_USED] >= control[C_ROW_CAPACITY]:
+                return False
+            end_flow(arena, control[C_HEADS + which], END_INPUT)
+    return True
