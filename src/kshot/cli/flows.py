@@ -49,8 +49,7 @@ def flows(
     tcpdump -w - | kshot flows - -o jsonl | head
     """
     from kshot.records.flows import FLOW_SCHEMA
-    from kshot.stream.metering import Metering, MeterOptions
-    from kshot.stream.pipeline import meter
+    from kshot.stream.metering import Metering, MeterOptions, meter
 
     messages = Messages(quiet)
     options = MeterOptions(idle_timeout, active_timeout, not no_tunnels)

@@ -35,7 +35,7 @@ class Judgement:
 
     def alarms(self, false_alarm_rate: float) -> NDArray[np.bool_]:
         """(n,) whether each record alarms at that rate."""
-        return np.nan_to_num(self.p_value, nan=2.0) <= false_alarm_rate
+        return np.nan_to_num(self.p_value, nan=2.0) <= false_alarm_rate * (1.0 + 1e-12)
 
 
 def judge_all(

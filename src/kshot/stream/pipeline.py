@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,26 +14,23 @@ from numpy.typing import NDArray
 
 from kshot.errors import InputError, ThreatError, UserError
 from kshot.features import FeatureExtractor, fingerprint
-from kshot.flows import FlowMeter
 from kshot.intel import fit_threats, plain_types
 from kshot.records.alerts import ALERT_SCHEMA
 from kshot.records.flows import FLOW_SCHEMA
 from kshot.records.threats import Threat
 from kshot.sources.compressed import STDIN, ByteStream
-from kshot.sources.pcap import CaptureReader, is_capture
+from kshot.sources.pcap import is_capture
 from kshot.sources.tables import read_table
 from kshot.stream.budget import rate_for_budget
 from kshot.stream.flowtables import as_flows
 from kshot.stream.grouping import group_alerts
 from kshot.stream.judging import Judgement, judge_all
-from kshot.stream.metering import COUNTERS, CaptureReport, Metering, MeterOptions
+from kshot.stream.metering import Metering, MeterOptions, OnProgress, meter, stretches
 from kshot.stream.parties import parties
 from kshot.stream.selection import select
 
 DEFAULT_RATE = 0.001
 """False alarms a benign record, unless told otherwise: 1 in 1,000."""
-OnProgress = Callable[[int], None]
-"""Called with the bytes read so far of the capture at hand."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,23 +67,6 @@ class Records:
     def parties(self) -> pl.DataFrame:
         """originator, responder, first_time, last_time a row; null where the records do not tell."""
         return parties(self.frame)
-
-
-def meter(
-    paths: Sequence[str | Path],
-    options: MeterOptions,
-    on_progress: OnProgress | None = None,
-    metering: Metering | None = None,
-) -> Iterator[pl.DataFrame]:
-    """Meter captures into flow frames (FLOW_SCHEMA), batch by batch; `metering` is filled on the way.
-
-    Captures that follow each other in time are one stream, so that a flow may begin in one file and end in the next.
-
-    Raises:
-        InputError: a file is no capture or cannot be read.
-    """
-    for stretch in _stretches(paths, options, on_progress, metering if metering is not None else Metering()):
-        yield from stretch
 
 
 def featurize(flows: pl.DataFrame) -> pl.DataFrame:
@@ -273,7 +253,7 @@ def _from_captures(paths: Sequence[Path], options: MeterOptions, on_progress: On
     metering = Metering()
     frames: list[pl.DataFrame] = []
     features: list[pl.DataFrame] = []
-    for stretch in _stretches(paths, options, on_progress, metering):
+    for stretch in stretches(paths, options, on_progress, metering):
         flows = pl.concat(list(stretch) or [pl.DataFrame(schema=FLOW_SCHEMA)])
         if flows.height:
             frames.append(flows)
@@ -302,68 +282,6 @@ def _from_tables(paths: Sequence[Path]) -> Records:
     return Records("table", whole, whole)
 
 
-def _stretches(
-    paths: Sequence[str | Path], options: MeterOptions, on_progress: OnProgress | None, metering: Metering
-) -> Iterator[Iterator[pl.DataFrame]]:
-    """Give an iterator of flow frames for each stretch of captures that follow each other in time."""
-    state = _Stretching(list(paths), options, on_progress, metering)
-    while state.left:
-        yield state.stretch()
-
-
-class _Stretching:
-    """Walks through captures; a meter lives as long as the next capture goes on where the last one ended."""
-
-    def __init__(
-        self, left: list[str | Path], options: MeterOptions, on_progress: OnProgress | None, metering: Metering
-    ) -> None:
-        self.left = left
-        self._options = options
-        self._on_progress = on_progress
-        self._metering = metering
-        self._end_nanoseconds: int | None = None
-
-    def stretch(self) -> Iterator[pl.DataFrame]:
-        meter = FlowMeter(
-            idle_timeout_seconds=self._options.idle_timeout_seconds,
-            active_timeout_seconds=self._options.active_timeout_seconds,
-            tunnels=self._options.tunnels,
-        )
-        self._end_nanoseconds = None
-        while self.left and self._follows(self.left[0]):
-            path = self.left.pop(0)
-            report = CaptureReport(str(path))
-            self._metering.captures.append(report)
-            with CaptureReader(path, on_progress=self._on_progress) as reader:
-                for batch in reader:
-                    meter.push(batch)
-                    if len(batch):
-                        self._end_nanoseconds = int(batch.times_nanoseconds[-1])
-                    yield from meter.drain()
-                report.packets_read, report.damage = reader.packets_read, reader.damage
-        yield from meter.finish()
-        for name in COUNTERS:
-            self._metering.counters[name] += int(meter.counters[name])
-
-    def _follows(self, path: str | Path) -> bool:
-        """Whether the capture's first packet comes within an idle timeout after the last one seen."""
-        if self._end_nanoseconds is None:
-            return True
-        if str(path) == STDIN:
-            return False
-        first = _first_time(path)
-        gap = self._options.idle_timeout_seconds * 1e9
-        return first is not None and -1e9 <= first - self._end_nanoseconds <= gap
-
-
-def _first_time(path: str | Path) -> int | None:
-    with CaptureReader(path) as reader:
-        for batch in reader:
-            if len(batch):
-                return int(batch.times_nanoseconds[0])
-    return None
-
-
 @contextmanager
 def _spooled(paths: Sequence[str | Path]) -> Iterator[list[Path]]:
     """Give every input a path: standard input is copied to a temporary file, since its kind is not known beforehand."""
@@ -379,3 +297,6 @@ def _spooled(paths: Sequence[str | Path]) -> Iterator[list[Path]]:
             yield [Path(copy.name if str(path) == STDIN else path) for path in paths]
         except InputError as error:
             raise InputError(error.where.replace(copy.name, stream.name), error.what, error.hint) from error
+
+
+__all__ = ["Records", "ScanOptions", "ScanResult", "featurize", "meter", "read_records", "scan"]
