@@ -1,0 +1,248 @@
+"""FewShotClassifier: the scikit-learn estimator, and the front door for programs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils import check_random_state
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
+
+from kshot.detection.detector import Detector, Judged
+from kshot.detection.explain import Explainer, Reason
+from kshot.detection.frames import BadInputError, frame_names, is_frame, to_frame
+
+Floats = NDArray[np.float64]
+_BENIGN_WORDS = ("benign", "normal")
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """Why one row scored as it did."""
+
+    threat: Any
+    """The label it is most like, or "unknown" where nothing was taught."""
+    reasons: list[Reason]
+    """Loudest first."""
+    nearest_shots: list[int]
+    """Rows of fit's X: the threat's shots most like it, nearest first."""
+    nearest_benign: list[int]
+    """Rows of fit's X: the reference rows most like it, nearest first."""
+
+
+class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+    """Find more of what was seen a few times, among rows unlike anything but a benign reference.
+
+    Every cell is described relative to the benign rows (the reference); extremely randomised trees, logistic
+    regression in rank-Gauss space and the distance to the reference are blended by the number of shots; scores
+    become conformal p-values against benign rows that were left out.
+
+    Parameters:
+        benign_label: the label of the reference; "auto" takes 0, "benign" or "normal" if there, else the commonest.
+        prior: reserved for a shipped prior; until one ships "default" and None both mean none.
+        false_alarm_rate: chance that a benign row raises any alert at all, over all threats and "unknown" together.
+            With a reference too small for it, `attainable_false_alarm_rate_` is used.
+        max_reference: benign rows to fit on, drawn at random; up to 20,000 of the rest calibrate.
+        n_trees: trees in the forest.
+        random_state: seed; the same seed and rows give the same scores.
+
+    Example:
+        >>> import numpy as np
+        >>> rng = np.random.default_rng(0)
+        >>> X = np.vstack([rng.normal(size=(300, 4)), rng.normal(4.0, 1.0, size=(3, 4))])
+        >>> y = ["benign"] * 300 + ["beacon"] * 3
+        >>> model = FewShotClassifier(random_state=0).fit(X, y)
+        >>> model.predict(np.full((1, 4), 4.0)).tolist()
+        ['beacon']
+    """
+
+    def __init__(
+        self,
+        *,
+        benign_label: Any = "auto",
+        prior: str | None = "default",
+        false_alarm_rate: float = 0.01,
+        max_reference: int = 2_000,
+        n_trees: int = 300,
+        random_state: Any = None,
+    ) -> None:
+        self.benign_label = benign_label
+        self.prior = prior
+        self.false_alarm_rate = false_alarm_rate
+        self.max_reference = max_reference
+        self.n_trees = n_trees
+        self.random_state = random_state
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        tags.input_tags.string = True
+        tags.input_tags.categorical = True
+        return tags
+
+    def fit(self, X: Any, y: Any) -> FewShotClassifier:
+        """Learn from (n, d) rows: a benign reference and the shots of any number of threats, told apart by `y`.
+
+        Raises:
+            BadInputError: no benign rows, an unknown prior, or a parameter out of range.
+        """
+        self._check_parameters()
+        frame = self._frame(X, reset=True)
+        if y is None:
+            raise ValueError("FewShotClassifier requires y to be passed, but the target y is None")
+        y = column_or_1d(y, warn=True)
+        check_classification_targets(y)
+        if len(y) != len(frame):
+            raise BadInputError("y", f"has {len(y)} labels for {len(frame)} rows of X", "give one label a row")
+        self.classes_, codes = np.unique(y, return_inverse=True)
+        benign = self._benign_class(codes)
+        self.benign_class_ = self.classes_[benign]
+        self.threats_ = np.delete(self.classes_, benign)
+        self._order = np.concatenate([[benign], np.delete(np.arange(len(self.classes_)), benign)])
+        labels = np.argsort(self._order)[codes]
+        rng = np.random.default_rng(check_random_state(self.random_state).randint(2**31 - 1))
+        self._detector = Detector(frame, labels, rng, n_trees=self.n_trees, max_reference=self.max_reference)
+        model = self._detector.model
+        self._explainer = Explainer(model.columns, model.scale, self._detector.support, self._detector.labels)
+        calibration = self._detector.calibration(unknown=False)
+        self.attainable_false_alarm_rate_ = calibration.attainable if calibration else float("nan")
+        self.shot_scores_ = self._shot_scores()
+        return self
+
+    def threat_scores(self, X: Any) -> Floats:
+        """(n, threats) blended scores in the order of `threats_`; higher is more like the threat."""
+        return self._judge(X).scores
+
+    def decision_function(self, X: Any) -> Floats:
+        """(n,) with at most one threat, above 0 for `classes_[1]`; else (n, classes), the greatest wins.
+
+        With one threat and a benign label that sorts first, higher is more like the threat. With no threat it is the
+        distance from the reference. Zero is where `predict` turns.
+        """
+        judged = self._judge(X)
+        margins = self._margins(judged)
+        if len(self.threats_) == 0:
+            return judged.unusual
+        if len(self.threats_) == 1:
+            return margins[:, 0] if self._order[0] == 0 else -margins[:, 0]
+        out = np.empty((len(margins), len(self.classes_)))
+        out[:, self._order[0]] = 0.0
+        out[:, self._order[1:]] = margins
+        return out
+
+    def predict_proba(self, X: Any) -> Floats:
+        """(n, classes) soft-max of the decision scores; a ranking, not a promise: promises are `p_values`."""
+        margins = np.column_stack([np.zeros(len(X)), self._margins(self._judge(X))])[:, : len(self.classes_)]
+        odds = np.exp(margins - margins.max(1, keepdims=True))
+        out = np.empty_like(odds)
+        out[:, self._order] = odds / odds.sum(1, keepdims=True)
+        return out
+
+    def predict(self, X: Any) -> NDArray[Any]:
+        """(n,) the threat most alike where the row raises an alert at `false_alarm_rate`, else the benign label."""
+        margins = self._margins(self._judge(X))
+        return np.asarray(self.classes_[self._order[_best(margins)]])
+
+    def predict_open(self, X: Any) -> NDArray[Any]:
+        """(n,) as `predict`, but "unknown" where it is the distance from the reference that raises the alert."""
+        judged = self._judge(X, unknown=True)
+        calibration = self._detector.calibration(unknown=True)
+        labels = np.full(len(judged.unusual), self.benign_class_, dtype=object)
+        if calibration is None:
+            return labels
+        alarm = judged.p_values <= max(self.false_alarm_rate, calibration.attainable)
+        loudest = judged.surprises.argmax(1)
+        names = np.array([*self.threats_.tolist(), "unknown"], dtype=object)
+        labels[alarm] = names[loudest[alarm]]
+        return labels
+
+    def p_values(self, X: Any, *, unknown: bool = False) -> Floats:
+        """(n,) chance that a benign row scores as high on any threat (and, with `unknown`, is as unlike the reference).
+
+        nan where too few benign rows were given to calibrate (20).
+        """
+        return self._judge(X, unknown=unknown).p_values
+
+    def explain(self, X: Any, top: int = 3) -> list[Explanation]:
+        """Say for each row which columns speak loudest, and which shots and benign rows are nearest."""
+        check_is_fitted(self)
+        frame = self._frame(X, reset=False)
+        best = self._detector.judge(frame, unknown=False).surprises.argmax(1) + 1
+        best = best if len(self.threats_) else np.zeros(len(frame), np.intp)
+        reasons = self._explainer.reasons(frame, best, top)
+        shots, benign = self._detector.nearest(frame, best, top)
+        names = [*self.threats_.tolist()]
+        return [
+            Explanation(names[b - 1] if b else "unknown", r, s, n)
+            for b, r, s, n in zip(best, reasons, shots, benign, strict=True)
+        ]
+
+    def _judge(self, X: Any, *, unknown: bool = False) -> Judged:
+        check_is_fitted(self)
+        return self._detector.judge(self._frame(X, reset=False), unknown=unknown)
+
+    def _margins(self, judged: Judged) -> Floats:
+        """(n, threats) surprise beyond what `false_alarm_rate` allows; above 0 raises the alert."""
+        calibration = self._detector.calibration(unknown=False)
+        if not len(self.threats_):
+            return np.empty((len(judged.unusual), 0))
+        if calibration is None:
+            return judged.surprises - 2.0
+        return judged.surprises - calibration.threshold(self.false_alarm_rate)
+
+    def _shot_scores(self) -> Floats:
+        model = self._detector.model
+        labels = self._detector.labels
+        shots = np.flatnonzero(labels > 0)
+        own = model.support.threats[shots, labels[shots] - 1] if len(shots) else np.empty(0)
+        benign = model.support.threats[labels == 0]
+        # The share of the reference below each shot, as if that shot had not been shown.
+        return np.array([float(np.mean(benign[:, labels[s] - 1] < v)) for s, v in zip(shots, own, strict=True)])
+
+    def _frame(self, X: Any, *, reset: bool) -> pl.DataFrame:
+        if not is_frame(X):
+            array = validate_data(self, X, reset=reset, dtype=None, ensure_all_finite=False)
+            frame = to_frame(array, None if reset else self._names)
+        else:
+            if reset:
+                validate_data(self, X, skip_check_array=True, reset=True)
+            frame = to_frame(X)
+            if frame_names(X) is None:
+                frame = frame.rename({old: f"x{i}" for i, old in enumerate(frame.columns)})
+        if reset:
+            if not len(frame):
+                raise BadInputError("X", "has no rows", "give a reference and some shots")
+            self._names = frame.columns
+        return frame
+
+    def _benign_class(self, codes: NDArray[np.intp]) -> int:
+        if not (isinstance(self.benign_label, str) and self.benign_label == "auto"):
+            found = np.flatnonzero(self.classes_ == self.benign_label)
+            if not len(found):
+                raise BadInputError("y", f"no row is labelled {self.benign_label!r}", "give benign rows as the reference")
+            return int(found[0])
+        for i, label in enumerate(self.classes_.tolist()):
+            if label == 0 or (isinstance(label, str) and label.strip().lower() in (*_BENIGN_WORDS, "0")):
+                return i
+        return int(np.bincount(codes).argmax())
+
+    def _check_parameters(self) -> None:
+        if self.prior not in (None, "default"):
+            raise BadInputError("prior", f"{self.prior!r} is unknown", 'no prior ships yet: use "default" or None')
+        if not 0.0 < self.false_alarm_rate < 1.0:
+            raise BadInputError("false_alarm_rate", f"{self.false_alarm_rate} is not between 0 and 1", "0.01 is 1 in 100")
+        if self.max_reference < 1 or self.n_trees < 1:
+            raise BadInputError("max_reference and n_trees", "must be at least 1")
+
+
+def _best(margins: Floats) -> NDArray[np.intp]:
+    """(n,) 0 for benign, else 1 + the threat with the greatest margin above 0."""
+    if not margins.shape[1]:
+        return np.zeros(len(margins), np.intp)
+    best = margins.argmax(1)
+    return np.where(margins.max(1) > 0.0, best + 1, 0)

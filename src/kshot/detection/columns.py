@@ -1,0 +1,167 @@
+"""Which kind each column is, and how its values become numbers: numbers, categories, truth values, free text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from kshot.detection.text import TEXT_STATISTICS, text_statistics
+from kshot.detection.frames import BadInputError
+
+Kind = Literal["number", "category", "text", "ignored"]
+
+_LEVELS = 10
+"""Commonest values of a category that get a column of their own, beside those of the shots."""
+_TEXT_DISTINCT = 40
+"""More distinct strings than this, and more than one in ten rows, is free text rather than a category."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How one input column is read."""
+
+    name: str
+    kind: Kind
+    levels: tuple[str, ...] = ()
+    """Category: the values with a 0/1 column of their own."""
+    shares: tuple[tuple[str, float], ...] = ()
+    """Category: every value seen in the reference with its share of rows."""
+    missing: bool = False
+    """Whether some support rows lack a value, so that "is missing" is a column too."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One numeric column made from an input column."""
+
+    name: str
+    source: str
+    role: Literal["number", "level", "rarity", "missing", "statistic"]
+
+
+class Columns:
+    """Reads frames of one schema into numbers and texts."""
+
+    def __init__(self, plans: Sequence[Plan]) -> None:
+        self.plans = tuple(plans)
+        self.names = [p.name for p in self.plans]
+        self.texts = [p.name for p in self.plans if p.kind == "text"]
+        self.cells = [cell for plan in self.plans for cell in _cells_of(plan)]
+
+    @classmethod
+    def learn(cls, support: pl.DataFrame, benign: NDArray[np.bool_]) -> Columns:
+        """Decide on every column of the `support` rows, of which `benign` (n,) marks the reference."""
+        return cls([_plan(support[name], benign) for name in support.columns])
+
+    def read(self, frame: pl.DataFrame) -> tuple[NDArray[np.float64], dict[str, list[str]]]:
+        """Return ((n, cells) numbers with NaN where missing, {text column: n strings}).
+
+        Raises:
+            BadInputError: a column seen at fit is missing.
+        """
+        lacking = [name for name in self.names if name not in frame.columns]
+        if lacking:
+            named = ", ".join(lacking[:5]) + (f" and {len(lacking) - 5} more" if len(lacking) > 5 else "")
+            raise BadInputError("X", f"lacks {named}, which fit saw", "give the same columns as at fit")
+        out = np.empty((len(frame), len(self.cells)))
+        texts: dict[str, list[str]] = {}
+        at = 0
+        for plan in self.plans:
+            width = len(_cells_of(plan))
+            if width:
+                block, strings = _read_column(plan, frame[plan.name])
+                out[:, at : at + width] = block
+                if strings is not None:
+                    texts[plan.name] = strings
+            at += width
+        return out, texts
+
+
+def _cells_of(plan: Plan) -> list[Cell]:
+    name = plan.name
+    cells: list[Cell] = []
+    if plan.kind == "number":
+        cells = [Cell(name, name, "number")]
+    elif plan.kind == "category":
+        cells = [Cell(f"{name} = {level}", name, "level") for level in plan.levels]
+        cells.append(Cell(f"share of {name} in the reference", name, "rarity"))
+    elif plan.kind == "text":
+        cells = [Cell(f"{name} {statistic}", name, "statistic") for statistic in TEXT_STATISTICS]
+    if cells and plan.missing:
+        cells.append(Cell(f"{name} is missing", name, "missing"))
+    return cells
+
+
+def _plan(column: pl.Series, benign: NDArray[np.bool_]) -> Plan:
+    name, dtype = column.name, column.dtype
+    if dtype.is_numeric() or dtype == pl.Boolean:
+        missing = bool(np.isnan(_numbers(column)).any())
+        return Plan(name, "number", missing=missing)
+    if dtype == pl.Null:
+        return Plan(name, "ignored")
+    if not isinstance(dtype, pl.Categorical | pl.Enum) and dtype != pl.String:
+        return Plan(name, "ignored")
+    strings = column.cast(pl.String)
+    present = strings.drop_nulls()
+    missing = strings.null_count() > 0
+    if not len(present):
+        return Plan(name, "ignored")
+    if dtype == pl.String:
+        if present.cast(pl.Float64, strict=False).null_count() <= 0.02 * len(present):
+            return Plan(name, "number", missing=bool(np.isnan(_numbers(column)).any()))
+        if _is_text(present):
+            return Plan(name, "text", missing=missing)
+    known = strings.filter(pl.Series(benign)).drop_nulls()
+    counts = known.value_counts(sort=True) if len(known) else present.value_counts(sort=True)
+    pairs = sorted(counts.iter_rows(), key=lambda pair: (-pair[1], pair[0]))
+    shots = strings.filter(pl.Series(~benign)).drop_nulls()
+    of_shots = sorted(set(shots.to_list()))[:_LEVELS] if len(shots) else []
+    levels = tuple(dict.fromkeys([value for value, _ in pairs[:_LEVELS]] + of_shots))
+    shares = tuple((value, count / max(1, len(known))) for value, count in pairs) if len(known) else ()
+    return Plan(name, "category", levels, shares, missing)
+
+
+def _is_text(present: pl.Series) -> bool:
+    distinct = present.n_unique()
+    mean_length = float(present.str.len_chars().cast(pl.Float64).mean() or 0.0)  # type: ignore[arg-type]
+    if distinct <= _TEXT_DISTINCT:
+        # Few rows in all: long and nearly all different is text even so.
+        return mean_length >= 12.0 and distinct > 0.5 * len(present) and distinct > 5
+    return distinct > 0.1 * len(present)
+
+
+def _read_column(plan: Plan, column: pl.Series) -> tuple[NDArray[np.float64], list[str] | None]:
+    if plan.kind == "number":
+        numbers = _numbers(column)
+        parts = [numbers]
+        if plan.missing:
+            parts.append(np.isnan(numbers).astype(np.float64))
+        return np.stack(parts, 1), None
+    strings = column.cast(pl.String)
+    absent = strings.is_null().to_numpy().astype(np.float64)
+    if plan.kind == "text":
+        texts = strings.fill_null("").to_list()
+        block = text_statistics(texts)
+        return (np.column_stack([block, absent]) if plan.missing else block), texts
+    parts = [(strings == level).fill_null(False).to_numpy().astype(np.float64) for level in plan.levels]
+    share = dict(plan.shares)
+    distinct = strings.unique().to_list()
+    looked_up = strings.replace_strict(distinct, [share.get(v, 0.0) for v in distinct], return_dtype=pl.Float64)
+    parts.append(looked_up.to_numpy().astype(np.float64))
+    if plan.missing:
+        parts.append(absent)
+    return np.stack(parts, 1), None
+
+
+def _numbers(column: pl.Series) -> NDArray[np.float64]:
+    """Return (n,) floats; NaN where missing or not a number."""
+    if column.dtype == pl.Boolean or column.dtype.is_numeric():
+        numbers = column.cast(pl.Float64)
+    else:
+        numbers = column.cast(pl.String).cast(pl.Float64, strict=False)
+    return numbers.fill_null(float("nan")).to_numpy().astype(np.float64)

@@ -1,0 +1,119 @@
+"""Why a row scored as it did: the columns that speak loudest, in words a person can check."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from kshot.detection.columns import Cell, Columns
+from kshot.detection.reference import ReferenceScale
+
+Floats = NDArray[np.float64]
+_UNITS = ("bytes", "packets", "seconds", "bits")
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """One column's part in a verdict."""
+
+    column: str
+    """Input column, or what was made from it ("url entropy", "service = dns")."""
+    value: float
+    """The row's; nan where missing."""
+    percentile: float
+    """Share of the reference below the value, ties counted half, in percent."""
+    as_the_shots: bool
+    """Whether the threat's shots lie on the same side of the reference, at least half as far out."""
+    loudness: float
+    """-ln of the share of the reference at least as far out on that side, or of the shots' where theirs is less."""
+    text: str
+    """The same in one line."""
+
+
+class Explainer:
+    """Reads rows in the terms of one fitted model."""
+
+    def __init__(self, columns: Columns, scale: ReferenceScale, support: pl.DataFrame, labels: NDArray[np.intp]) -> None:
+        self._columns = columns
+        self._scale = scale
+        shots = labels > 0
+        values, _ = columns.read(support.filter(pl.Series(shots)))
+        surprise, side = self._surprise(values)
+        threats = labels[shots]
+        self._of_threat = {
+            int(t): (np.median(surprise[threats == t], 0), np.sign(np.median(side[threats == t], 0)))
+            for t in np.unique(threats)
+        }
+
+    def reasons(self, rows: pl.DataFrame, threats: NDArray[np.intp], top: int) -> list[list[Reason]]:
+        """Return the `top` loudest columns of each row, for threat `threats[i]` (from 1), or 0 for "unknown"."""
+        values, _ = self._columns.read(rows)
+        surprise, side = self._surprise(values)
+        return [self._row(values[i], surprise[i], side[i], int(t), top) for i, t in enumerate(threats)]
+
+    def _row(self, values: Floats, surprise: Floats, side: Floats, threat: int, top: int) -> list[Reason]:
+        if threat in self._of_threat:
+            of_shots, side_of_shots = self._of_threat[threat]
+            same = (side == side_of_shots) & (of_shots >= 0.5 * surprise) & (of_shots > 0.3)
+            loudness = np.where(same, np.minimum(surprise, of_shots), 0.1 * surprise)
+        else:
+            same = np.zeros(len(values), bool)
+            loudness = surprise
+        out: list[Reason] = []
+        sources: set[str] = set()
+        for j in np.argsort(-loudness, kind="stable"):
+            cell = self._columns.cells[j]
+            if len(out) == top:
+                break
+            if cell.source in sources and cell.role in ("level", "rarity", "missing"):
+                continue
+            sources.add(cell.source)
+            percentile = self._scale.percentile(int(j), float(values[j]))
+            text = self._text(int(j), cell, float(values[j]), bool(same[j]))
+            out.append(Reason(cell.name, float(values[j]), percentile, bool(same[j]), float(loudness[j]), text))
+        return out
+
+    def _text(self, column: int, cell: Cell, value: float, same: bool) -> str:
+        ending = ", as the shots" if same else ""
+        below, tied, above = self._scale.shares(column, value)
+        if cell.role in ("level", "missing"):
+            holds = cell.name if value else cell.name.replace(" = ", " is not ").replace(" is missing", " is present")
+            return f"{holds}: as {_percent(tied)} of the reference{ending}"
+        shown = f"{cell.name} {_number(value)}{_unit(cell)}"
+        if np.isnan(value):
+            return f"{cell.name} is missing{ending}"
+        if tied > max(below, above):
+            return f"{shown}: as {_percent(tied)} of the reference{ending}"
+        if below >= above:
+            return f"{shown}: above {_percent(below)} of the reference{ending}"
+        return f"{shown}: below {_percent(above)} of the reference{ending}"
+
+    def _surprise(self, values: Floats) -> tuple[Floats, Floats]:
+        """(n, cells) -> (-ln share of the reference at least as far out on the nearer side, that side: -1 or 1)."""
+        surprise, side = np.zeros_like(values), np.zeros_like(values)
+        for j in range(values.shape[1]):
+            surprise[:, j], side[:, j] = self._scale.surprise(j, values[:, j])
+        return surprise, side
+
+
+def _percent(share: float) -> str:
+    percent = 100.0 * share
+    if percent in (0.0, 100.0):
+        return "all" if percent else "none"
+    return f"{min(percent, 99.9):.1f} %" if percent >= 1.0 else f"{percent:.2g} %"
+
+
+def _number(value: float) -> str:
+    if value == int(value) and abs(value) < 1e12:
+        return f"{int(value):,}"
+    return f"{value:.3g}" if abs(value) < 1e6 else f"{value:.4g}"
+
+
+def _unit(cell: Cell) -> str:
+    if cell.role == "statistic":
+        return " bits" if cell.name.endswith("entropy") else ""
+    unit = cell.source.rsplit("_", 1)[-1]
+    return f" {unit}" if unit in _UNITS and cell.role == "number" else ""

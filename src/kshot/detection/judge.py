@@ -1,0 +1,108 @@
+"""Threats over queries: alarm p-values against a given reference, or against the queries' own traffic."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from kshot.detection.detector import Judged
+from kshot.detection.frames import BadInputError
+from kshot.detection.panel import Panel
+from kshot.detection.self_reference import judge_by_itself
+
+Floats = NDArray[np.float64]
+UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True)
+class Verdicts:
+    """n queries, judged."""
+
+    threat: list[str]
+    """The threat that each is most like, or "unknown"."""
+    score: Floats
+    """(n,) surprise, -ln of the benign share that scores as high, continued beyond the reference; ranks all queries."""
+    p_value: Floats
+    """(n,) alarm p-value over all threats and "unknown" together; nan where nothing calibrates."""
+    calibrated: Literal["site", "capture", "none"]
+    """What the p-values were measured on: a reference that was given, the queries' own traffic, or nothing."""
+    attainable: float
+    """The least false-alarm rate that can be promised; nan where nothing calibrates."""
+    _queries: pl.DataFrame
+    _panels: tuple[Panel, ...]
+    _panel_of: NDArray[np.intp]
+    """(n,) which panel explains each row."""
+
+    def alarms(self, false_alarm_rate: float) -> NDArray[np.bool_]:
+        """(n,) which queries raise an alert; at the attainable rate where that is greater. None without p-values."""
+        if self.calibrated == "none":
+            return np.zeros(len(self.score), bool)
+        return np.asarray(self.p_value <= max(false_alarm_rate, self.attainable) * (1.0 + 1e-12))
+
+    def explain(self, rows: Sequence[int], top: int = 3) -> list[list[str]]:
+        """For each of `rows` (indices of queries) the `top` loudest reasons, one line each."""
+        at = np.asarray(rows, dtype=np.intp)
+        out: list[list[str]] = [[] for _ in at]
+        for number, panel in enumerate(self._panels):
+            mine = np.flatnonzero(self._panel_of[at] == number)
+            if len(mine):
+                names = [self.threat[i] for i in at[mine]]
+                for place, lines in zip(mine, panel.explain(self._queries[at[mine]], names, top), strict=True):
+                    out[place] = lines
+        return out
+
+
+def judge(
+    threats: Mapping[str, pl.DataFrame],
+    queries: pl.DataFrame,
+    *,
+    reference: pl.DataFrame | None,
+    unknown: bool = False,
+    random_state: int = 0,
+) -> Verdicts:
+    """Judge `queries` for the `threats` (name -> shots) against `reference`, or without one against themselves.
+
+    Columns that threats, queries and reference do not share are left out. Without a reference no record is judged
+    by a model that has seen it, and records that resemble the shots neither enter the reference nor calibrate.
+
+    Raises:
+        BadInputError: nothing to look for, an empty reference, or no column in common.
+    """
+    if not threats and not unknown:
+        raise BadInputError("threats", "there is none to look for", "name one, or ask for unknown ones")
+    if reference is not None and not len(reference):
+        raise BadInputError("reference", "has no rows", "give records of normal life, or none at all")
+    rng = np.random.default_rng(random_state)
+    if not len(queries):
+        return Verdicts([], np.empty(0), np.empty(0), "none", float("nan"), queries, (), np.empty(0, np.intp))
+    panels_names = [*threats]
+    if reference is None:
+        return _verdicts(panels_names, *judge_by_itself(threats, queries, unknown=unknown, rng=rng), queries)
+    panel = Panel.fit(threats, reference, queries.columns, rng)
+    judged = panel.judge(queries, unknown=unknown)
+    calibrated: Literal["site", "none"] = "none" if np.isnan(judged.p_values).all() else "site"
+    one = np.zeros(len(queries), np.intp)
+    return _verdicts(panels_names, judged, (panel,), one, calibrated, panel.attainable(unknown=unknown), queries)
+
+
+def _verdicts(
+    names: list[str],
+    judged: Judged,
+    panels: tuple[Panel, ...],
+    panel_of: NDArray[np.intp],
+    calibrated: Literal["site", "capture", "none"],
+    attainable: float,
+    queries: pl.DataFrame,
+) -> Verdicts:
+    labels = np.array([*names, UNKNOWN], dtype=object)
+    best = judged.surprises.argmax(1)
+    # With no threats the single column of surprises is that of "unknown", which is then also the first label.
+    threat = [str(t) for t in labels[best]]
+    return Verdicts(
+        threat, judged.surprises.max(1), judged.p_values, calibrated, attainable, queries, panels, panel_of
+    )

@@ -1,0 +1,40 @@
+"""Distance to the nearest reference rows and to the shots, in rank space."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+_NEIGHBOURS = 5
+_CHUNK_ROWS = 2_000
+
+
+class Neighbours:
+    """Mean distance to the five nearest reference rows: how unusual a row is, whatever the threats."""
+
+    def __init__(self, reference: Floats) -> None:
+        """Keep (n, d) reference rows in rank-Gauss space."""
+        self._rows = reference
+        self._squares = np.einsum("ij,ij->i", reference, reference)
+
+    def distance(self, rows: Floats) -> Floats:
+        """(n,) mean distance to the nearest reference rows."""
+        return self._mean_nearest(rows, own=False)
+
+    def held_out(self) -> Floats:
+        """(n,) the same for the reference rows, none of them its own neighbour."""
+        return self._mean_nearest(self._rows, own=True)
+
+    def _mean_nearest(self, rows: Floats, *, own: bool) -> Floats:
+        out = np.empty(len(rows))
+        k = max(1, min(_NEIGHBOURS, len(self._rows) - int(own)))
+        for start in range(0, len(rows), _CHUNK_ROWS):
+            part = rows[start : start + _CHUNK_ROWS]
+            square = np.einsum("ij,ij->i", part, part)[:, None] + self._squares - 2.0 * (part @ self._rows.T)
+            if own:
+                square[np.arange(len(part)), start + np.arange(len(part))] = np.inf
+            nearest = np.partition(square, min(k - 1, square.shape[1] - 1), axis=1)[:, :k]
+            nearest = np.where(np.isfinite(nearest), np.maximum(nearest, 0.0), 0.0)
+            out[start : start + len(part)] = np.sqrt(nearest).mean(1)
+        return out

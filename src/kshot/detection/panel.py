@@ -1,0 +1,83 @@
+"""All active threats over one reference: one fit, one calibration, on the columns that they share with the queries."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from kshot.detection.detector import Detector, Judged
+from kshot.detection.explain import Explainer
+from kshot.detection.frames import BadInputError
+
+MAX_REFERENCE = 2_000
+N_TREES = 300
+
+
+class Panel:
+    """One detector for all threats, with their names."""
+
+    def __init__(self, names: Sequence[str], detector: Detector) -> None:
+        self.names = list(names)
+        self.detector = detector
+        self._explainer: Explainer | None = None
+
+    @classmethod
+    def fit(
+        cls,
+        threats: Mapping[str, pl.DataFrame],
+        reference: pl.DataFrame,
+        columns: Sequence[str],
+        rng: np.random.Generator,
+    ) -> Panel:
+        """Learn `threats` (name -> shots) against `reference`, from those of `columns` that all of them have."""
+        support, labels = stack(threats, reference, columns)
+        return cls([*threats], Detector(support, labels, rng, n_trees=N_TREES, max_reference=MAX_REFERENCE))
+
+    def judge(self, queries: pl.DataFrame, *, unknown: bool) -> Judged:
+        """Score and calibrate `queries`."""
+        return self.detector.judge(queries, unknown=unknown)
+
+    def attainable(self, *, unknown: bool) -> float:
+        """The least false-alarm rate that can be promised; nan where nothing calibrates."""
+        calibration = self.detector.calibration(unknown=unknown)
+        return calibration.attainable if calibration else float("nan")
+
+    def explain(self, rows: pl.DataFrame, threats: Sequence[str], top: int) -> list[list[str]]:
+        """The `top` reasons why each row looks like `threats[i]`, one line each."""
+        if self._explainer is None:
+            model = self.detector.model
+            self._explainer = Explainer(model.columns, model.scale, self.detector.support, self.detector.labels)
+        numbers = np.array([self.names.index(t) + 1 if t in self.names else 0 for t in threats], dtype=np.intp)
+        return [[reason.text for reason in reasons] for reasons in self._explainer.reasons(rows, numbers, top)]
+
+
+def stack(
+    threats: Mapping[str, pl.DataFrame], reference: pl.DataFrame, columns: Sequence[str]
+) -> tuple[pl.DataFrame, NDArray[np.intp]]:
+    """Reference rows, then the shots of each threat, on the `columns` that all have; labels 0, 1, ... with them.
+
+    Raises:
+        BadInputError: a threat without shots, or no column in common.
+    """
+    for name, shots in threats.items():
+        if not len(shots):
+            raise BadInputError(f"threat {name}", "has no shots", "teach it again")
+    tables = [reference, *threats.values()]
+    shared = [c for c in columns if all(c in table.columns for table in tables)]
+    if not shared:
+        raise BadInputError("threats", "share no column with the queries and the reference", "check the input")
+    joined = [pl.concat(_alike([table[name] for table in tables])) for name in shared]
+    return pl.DataFrame(joined), np.repeat(np.arange(len(tables)), [len(table) for table in tables])
+
+
+def _alike(parts: list[pl.Series]) -> list[pl.Series]:
+    """One type for all: an enum of other values, or a whole number read as a fraction, is no obstacle."""
+    types = [part.dtype for part in parts if part.dtype != pl.Null]
+    if all(dtype == types[0] for dtype in types[1:]):
+        return [part.cast(types[0]) for part in parts] if types else parts
+    if all(dtype.is_numeric() or dtype == pl.Boolean for dtype in types):
+        return [part.cast(pl.Float64) for part in parts]
+    return [part.cast(pl.String) for part in parts]
