@@ -69,12 +69,12 @@ def meter(path: Path, **settings: Any) -> Outcome:
     outcome.packets = seen
     outcome.cpu_seconds = time.process_time() - start
     counters = flow_meter.counters
-    parts = [counters[name] for name in ("metered", "non_ip", "malformed", "truncated", "shed")]
+    parts = (counters.metered, counters.non_ip, counters.malformed, counters.truncated, counters.shed)
     if not outcome.refused:
-        if not counters["packets_read"] == sum(parts) == seen:
+        if not counters.packets_read == sum(parts) == seen:
             outcome.fault = f"accounts: read {seen}, {counters}"
-        elif counters["flows"] != outcome.flows:
-            outcome.fault = f"{counters['flows']} flows counted, {outcome.flows} given"
+        elif counters.flows != outcome.flows:
+            outcome.fault = f"{counters.flows} flows counted, {outcome.flows} given"
     if "\n" in outcome.refused + outcome.damage:
         outcome.fault = "a message of more than one line"
     return outcome

@@ -100,7 +100,7 @@ def tools() -> list[Tool]:
 
 
 def measure(command: list[str], core: int) -> tuple[float, float, str, int]:
-    """Run `command` on one core; return CPU seconds (children too), peak MiB of its largest process, output, exit code."""
+    """Run `command` on one core: CPU seconds (children too), peak MiB of its largest process, output, exit code."""
     with tempfile.TemporaryFile() as out:
         process = subprocess.Popen(
             command,
