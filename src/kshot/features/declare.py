@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -44,3 +45,16 @@ def to_series(column: Column, values: NDArray[np.float32]) -> pl.Series:
             return_dtype=column.dtype,
         )
     return series.cast(column.dtype)
+
+
+def to_array(series: pl.Series, dtype: type[np.generic], null: float = 0) -> NDArray[Any]:
+    """Copy a column out as a writable, contiguous array, so that every kernel is compiled for one type only."""
+    return np.array(series.fill_null(null).to_numpy(), dtype)
+
+
+def first_bytes(series: pl.Series) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Lay binary values end to end: the bytes and (n + 1,) where each begins."""
+    values = series.fill_null(b"")
+    starts = np.zeros(len(values) + 1, np.int64)
+    np.cumsum(values.bin.size().to_numpy(), out=starts[1:])
+    return np.frombuffer(b"".join(values.to_list()), np.uint8).copy(), starts

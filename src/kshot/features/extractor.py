@@ -5,7 +5,10 @@ from __future__ import annotations
 import polars as pl
 
 from kshot.features.flow import flow_features
+from kshot.features.payload import payload_features
+from kshot.features.sequence import sequence_features
 from kshot.features.tiers import tier_of_flows
+from kshot.records.columns import Tier
 
 
 class FeatureExtractor:
@@ -25,4 +28,7 @@ class FeatureExtractor:
             InternalError: `flows` lacks columns that every flow source must fill.
         """
         tier = tier_of_flows(flows)
-        return flow_features(flows, tier)
+        features = flow_features(flows, tier)
+        if tier >= Tier.PACKETS:
+            features = features.with_columns(*sequence_features(flows), *payload_features(flows))
+        return features

@@ -5,20 +5,20 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 
-from kshot.features import flow
+from kshot.features import flow, payload, sequence
 from kshot.records.columns import Column, Tier
 
 VERSION = 1
 """Raised when a feature changes its meaning without changing its name, type, unit or tier."""
 
-FEATURE_COLUMNS: tuple[Column, ...] = (*flow.COLUMNS,)
+FEATURE_COLUMNS: tuple[Column, ...] = (*flow.COLUMNS, *sequence.COLUMNS, *payload.COLUMNS)
 """Every feature, in the order of the feature frame."""
 
 _IDENTITY = ("first_time", "originator", "responder", "orig_port", "resp_port", "protocol")
 NEEDED: dict[Tier, frozenset[str]] = {
     Tier.NETFLOW: frozenset((*_IDENTITY, *flow.NEEDED[Tier.NETFLOW], "orig_wire_bytes", "resp_wire_bytes")),
     Tier.ZEEK: frozenset(flow.NEEDED[Tier.ZEEK]),
-    Tier.PACKETS: frozenset(flow.NEEDED[Tier.PACKETS]),
+    Tier.PACKETS: frozenset((*flow.NEEDED[Tier.PACKETS], *sequence.NEEDED, *payload.NEEDED)),
 }
 """Flow columns that each tier's features read, beyond those of the tiers below."""
 
