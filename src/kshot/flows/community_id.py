@@ -76,8 +76,8 @@ def write_community_id(
 ) -> None:
     """Write the community ID (seed 0) of a flow into `text` (30,).
 
-    orig, resp: addresses (16,), IPv4 in the last four bytes. Ports enter for TCP, UDP, ICMP, ICMPv6 and SCTP only, those
-    of ICMP as type and the type that answers it (or the code, and then `one_way`: the direction is kept).
+    orig, resp: addresses (16,), IPv4 in the last four bytes. Ports enter for TCP, UDP, ICMP, ICMPv6 and SCTP
+    only, those of ICMP as type and the type that answers it (or the code, and then `one_way`: the direction is kept).
     scratch: (84,) bytes; schedule: (80,).
     """
     begin = 0 if version6 else 12

@@ -46,7 +46,7 @@ from kshot.flows.layout import (
     STATUS_ORIGINATOR,
     STATUS_REASON,
 )
-from kshot.flows.pools import Arena, Words
+from kshot.flows.pools import Arena, Floats, Halves, Octets, Singles, Words
 from kshot.jit import njit
 from kshot.records.flows import (
     CONN_STATES,
@@ -75,7 +75,7 @@ _LOG = np.array([0.0, *(n * np.log2(n) for n in range(1, PAYLOAD_BYTES + 1))])
 
 
 class Columns(NamedTuple):
-    """What the kernel fills, n flows: a row of a 2-D array is a column of the frame, in the order of the lists above."""
+    """What the kernel fills for n flows: a row of a 2-D array is a column of the frame, in the order of the lists."""
 
     times: NDArray[np.int64]
     """(2, n) first, last."""
@@ -136,19 +136,18 @@ def _entropy(octets: Bytes, at: int, length: int, seen: NDArray[np.int64]) -> fl
 
 
 @njit
-def _write_statistics(arena: Arena, own: int, columns: Columns, first: int, i: int) -> None:
+def _write_statistics(
+    words: Words, halves: Halves, floats: Floats, own: int, out: NDArray[np.float32], first: int, i: int
+) -> None:
     """One direction's sizes and gaps; deviations are those of the whole (divided by n)."""
-    floats = arena.floats
-    words = arena.words
-    out = columns.statistics
     n = words[own + SIDE_PACKETS]
     for k in range(first, first + 8):
         out[k, i] = np.nan
     if n == 0:
         return
     mean = words[own + SIDE_WIRE] / n
-    out[first, i] = arena.halves[2 * own + I32_SIZE_MIN]
-    out[first + 1, i] = arena.halves[2 * own + I32_SIZE_MAX]
+    out[first, i] = halves[2 * own + I32_SIZE_MIN]
+    out[first + 1, i] = halves[2 * own + I32_SIZE_MAX]
     out[first + 2, i] = mean
     out[first + 3, i] = np.sqrt(max(0.0, floats[own + SIDE_SQUARES] / n - mean * mean))
     if n > 1:
@@ -167,19 +166,25 @@ def _bytes_of(words: Words, at: int, raw: Bytes) -> None:
 
 
 @njit
-def fill_columns(arena: Arena, begin: int, n: int, columns: Columns) -> None:
+def fill_columns(
+    words: Words,
+    halves: Halves,
+    floats: Floats,
+    singles: Singles,
+    octets: Octets,
+    begin: int,
+    n: int,
+    columns: Columns,
+) -> None:
     """Turn `n` rows of the export area from row `begin` on into columns."""
-    words = arena.words
-    halves = arena.halves
     seen = np.zeros(256, np.int64)
     schedule = np.zeros(80, np.int64)
     scratch = np.zeros(84, np.uint8)
     orig_raw = np.zeros(16, np.uint8)
     resp_raw = np.zeros(16, np.uint8)
-    counts = columns.counts
-    lengths = columns.lengths
+    times, totals, counts, maybe, ports_, codes, statistics, texts, sizes, gaps, payloads, lengths = columns
     for i in range(n):
-        row = arena.control[C_ROWS] + (begin + i) * ROW_WORDS
+        row = words[C_ROWS] + (begin + i) * ROW_WORDS
         status = words[row + STATUS]
         ports = words[row + KEY_PORTS]
         place = words[row + KEY_NETWORK]
@@ -190,56 +195,56 @@ def fill_columns(arena: Arena, begin: int, n: int, columns: Columns) -> None:
         orig_port = (ports >> (16 if originator else 32)) & 0xFFFF
         resp_port = (ports >> (32 if originator else 16)) & 0xFFFF
 
-        columns.times[0, i] = words[row + FIRST_TIME]
-        columns.times[1, i] = words[row + LAST_TIME]
-        columns.ports[0, i] = orig_port
+        times[0, i] = words[row + FIRST_TIME]
+        times[1, i] = words[row + LAST_TIME]
+        ports_[0, i] = orig_port
         # A request and its reply: the key holds the reply's type; the code of either is 0.
         paired = (protocol == 1 or protocol == 58) and not one_way
-        columns.ports[1, i] = 0 if paired else resp_port
+        ports_[1, i] = 0 if paired else resp_port
         for d in range(2):
             own = row + SIDES + (originator if d == 0 else 1 - originator) * SIDE_WORDS
             half = 2 * own
             packets = words[own + SIDE_PACKETS]
-            columns.totals[3 * d, i] = packets
-            columns.totals[3 * d + 1, i] = words[own + SIDE_WIRE]
-            columns.totals[3 * d + 2, i] = words[own + SIDE_PAYLOAD]
+            totals[3 * d, i] = packets
+            totals[3 * d + 1, i] = words[own + SIDE_WIRE]
+            totals[3 * d + 2, i] = words[own + SIDE_PAYLOAD]
             for k in range(8):
                 counts[8 * d + k, i] = halves[half + I32_FLAGS + k]
-            columns.maybe[3 * d, i] = halves[half + I32_WINDOW_FIRST] if packets else -1
-            columns.maybe[3 * d + 1, i] = halves[half + I32_WINDOW_MAX] if packets else -1
-            columns.maybe[3 * d + 2, i] = halves[half + I32_TTL] if packets else -1
-            _write_statistics(arena, own, columns, 9 * d, i)
+            maybe[3 * d, i] = halves[half + I32_WINDOW_FIRST] if packets else -1
+            maybe[3 * d + 1, i] = halves[half + I32_WINDOW_MAX] if packets else -1
+            maybe[3 * d + 2, i] = halves[half + I32_TTL] if packets else -1
+            _write_statistics(words, halves, floats, own, statistics, 9 * d, i)
             block = row + FULL_WORDS + (originator if d == 0 else 1 - originator) * BLOCK_WORDS
             length = words[block]
-            octets = 8 * (block + 1)
+            first = 8 * (block + 1)
             lengths[3 + d, i] = length
             for k in range(length):
-                columns.payloads[i, 64 * d + k] = arena.octets[octets + k]
-            columns.statistics[9 * d + 8, i] = _entropy(arena.octets, octets, length, seen)
+                payloads[i, 64 * d + k] = octets[first + k]
+            statistics[9 * d + 8, i] = _entropy(octets, first, length, seen)
         counts[16, i] = place & 0xFFFFFF
         counts[17, i] = words[row + SLICE]
-        columns.codes[0, i] = (place >> 24) & 7
-        columns.codes[1, i] = conn_state(
+        codes[0, i] = (place >> 24) & 7
+        codes[1, i] = conn_state(
             protocol,
             status,
             originator,
-            columns.totals[0, i],
-            columns.totals[3, i],
-            columns.totals[2, i] + columns.totals[5, i],
+            totals[0, i],
+            totals[3, i],
+            totals[2, i] + totals[5, i],
         )
-        columns.codes[2, i] = (status >> STATUS_REASON) & 7
-        columns.codes[3, i] = protocol
+        codes[2, i] = (status >> STATUS_REASON) & 7
+        codes[3, i] = protocol
 
-        kept = min(SEQUENCE_PACKETS, columns.totals[0, i] + columns.totals[3, i])
+        kept = min(SEQUENCE_PACKETS, totals[0, i] + totals[3, i])
         lengths[2, i] = kept
         for k in range(kept):
             size = halves[2 * (row + SIZES) + k]
-            columns.sizes[i, k] = -size if originator else size
-            columns.gaps[i, k] = arena.singles[2 * (row + GAPS) + k]
+            sizes[i, k] = -size if originator else size
+            gaps[i, k] = singles[2 * (row + GAPS) + k]
 
         _bytes_of(words, row + (2 if originator else 0), orig_raw)
         _bytes_of(words, row + (0 if originator else 2), resp_raw)
-        text = columns.text[i]
+        text = texts[i]
         lengths[0, i] = write_address(text[:39], orig_raw, version6)
         lengths[1, i] = write_address(text[39:78], resp_raw, version6)
         write_community_id(
@@ -264,7 +269,7 @@ def flow_frame(arena: Arena, begin: int, n: int) -> pl.DataFrame:
     if n == 0:
         return pl.DataFrame(schema=FLOW_SCHEMA)
     columns = _empty_columns(n)
-    fill_columns(arena, begin, n, columns)
+    fill_columns(*arena, begin, n, columns)
     moment = pl.Datetime("ns", "UTC")
     text = columns.text
     series: dict[str, pl.Series] = {

@@ -11,7 +11,7 @@ from kshot.records.flows import PAYLOAD_BYTES, SEQUENCE_PACKETS
 
 # Both kinds of record.
 KEY_WORDS = 6
-"""Addresses (lower endpoint's two words, upper endpoint's two), then ports, protocol and version, then VLAN and tunnel."""
+"""Two words of address of the lower endpoint, two of the upper; ports, protocol and version; VLAN and tunnel."""
 KEY_PORTS = 4
 KEY_NETWORK = 5
 TOUCHED = 6
@@ -137,7 +137,8 @@ ESTABLISHED_PACKETS = 8
 ) = range(37)
 """C_METERED to C_SHED are in the order of the decoder's verdicts."""
 C_TAILS = C_HEADS + LISTS
-CONTROL_WORDS = C_TAILS + LISTS
+CONTROL_WORDS = 64
+"""Rounded up to whole cache lines."""
 
 # The fragment table: sets of four entries.
 FRAGMENT_WORDS = 16

@@ -134,19 +134,19 @@ class FlowMeter:
             raise InternalError("frame batch: a frame lies outside its buffer")
         done = 0
         while done < n:
-            done = meter_frames(arena, self._fields, buffer, offsets, captured, *others, done)
+            done = meter_frames(*arena, self._fields, buffer, offsets, captured, *others, done)
             if done < n:
                 self._frames.append(self._taken(arena))
 
     def _taken(self, arena: Arena) -> pl.DataFrame:
-        frame = flow_frame(arena, 0, int(arena.control[C_ROWS_USED]))
-        arena.control[C_ROWS_USED] = 0
+        frame = flow_frame(arena, 0, int(arena.words[C_ROWS_USED]))
+        arena.words[C_ROWS_USED] = 0
         return frame
 
     @property
     def pending(self) -> int:
         """How many finished flows wait for `drain`."""
-        waiting = 0 if self._arena is None else int(self._arena.control[C_ROWS_USED])
+        waiting = 0 if self._arena is None else int(self._arena.words[C_ROWS_USED])
         return waiting + sum(frame.height for frame in self._frames)
 
     def drain(self, at_least: int = 4096) -> Iterator[pl.DataFrame]:
@@ -159,14 +159,14 @@ class FlowMeter:
             return
         frames, self._frames = self._frames, []
         yield from frames
-        if self._arena.control[C_ROWS_USED]:
+        if self._arena.words[C_ROWS_USED]:
             yield self._taken(self._arena)
 
     def finish(self) -> Iterator[pl.DataFrame]:
         """End every open flow and yield all that was not drained; the meter can then be used anew."""
         arena = self._opened()
         yield from self.drain(1)
-        while not end_all(arena):
+        while not end_all(*arena):
             yield self._taken(arena)
         yield from self.drain(1)
 
@@ -175,6 +175,6 @@ class FlowMeter:
         """The accounting so far."""
         if self._arena is None:
             return MeterCounters(0, 0, 0, 0, 0, 0, 0, 0)
-        control = self._arena.control
-        verdicts = [int(control[at]) for at in (C_METERED, C_NON_IP, C_MALFORMED, C_TRUNCATED, C_SHED)]
-        return MeterCounters(sum(verdicts), *verdicts, int(control[C_FLOWS]), int(control[C_EVICTED]))
+        words = self._arena.words
+        verdicts = [int(words[at]) for at in (C_METERED, C_NON_IP, C_MALFORMED, C_TRUNCATED, C_SHED)]
+        return MeterCounters(sum(verdicts), *verdicts, int(words[C_FLOWS]), int(words[C_EVICTED]))

@@ -39,7 +39,7 @@ from kshot.flows.layout import (
     STATUS_SIDES,
     TOTAL_PACKETS,
 )
-from kshot.flows.pools import Arena, Words
+from kshot.flows.pools import Floats, Halves, Octets, Singles, Words
 from kshot.jit import njit
 from kshot.records.flows import PAYLOAD_BYTES, SEQUENCE_PACKETS
 
@@ -55,22 +55,31 @@ def clear_counts(words: Words, at: int, time: int) -> None:
 
 @njit
 def add_packet(
-    arena: Arena, at: int, side: int, time: int, wire: int, payload: int, flags: int, window: int, ttl: int
+    words: Words,
+    halves: Halves,
+    floats: Floats,
+    singles: Singles,
+    octets: Octets,
+    at: int,
+    side: int,
+    time: int,
+    wire: int,
+    payload: int,
+    flags: int,
+    window: int,
+    ttl: int,
 ) -> None:
     """Count one packet in the full record at word `at`.
 
     Gaps are running means and squared deviations (Welford 1962), so that a beacon's tiny jitter survives.
     Time running backwards gives gaps of 0.
     """
-    words = arena.words
-    halves = arena.halves
-    floats = arena.floats
     own = at + SIDES + side * SIDE_WORDS
     first_half = 2 * at
     index = words[at + SIDES + SIDE_PACKETS] + words[at + SIDES + SIDE_WORDS + SIDE_PACKETS]
     if index < SEQUENCE_PACKETS:
         halves[first_half + 2 * SIZES + index] = wire if side == 0 else -wire
-        arena.singles[first_half + 2 * GAPS + index] = max(0, time - words[at + LAST_TIME]) * 1e-9
+        singles[first_half + 2 * GAPS + index] = max(0, time - words[at + LAST_TIME]) * 1e-9
     if time > words[at + LAST_TIME]:
         words[at + LAST_TIME] = time
     elif time < words[at + FIRST_TIME]:
@@ -117,9 +126,10 @@ def add_packet(
 
 
 @njit
-def replay_small(arena: Arena, small: int, at: int) -> None:
+def replay_small(
+    words: Words, halves: Halves, floats: Floats, singles: Singles, octets: Octets, small: int, at: int
+) -> None:
     """Write the small record at `small` as a full one at `at`, counting its packets again."""
-    words = arena.words
     for i in range(SMALL_TIMES):
         words[at + i] = words[small + i]
     status = words[small + STATUS]
@@ -129,9 +139,13 @@ def replay_small(arena: Arena, small: int, at: int) -> None:
     words[at + TOTAL_PACKETS] = packets
     for i in range(packets):
         sizes = words[small + SMALL_SIZES + i]
-        traits = arena.halves[2 * (small + SMALL_TRAITS) + i]
+        traits = halves[2 * (small + SMALL_TRAITS) + i]
         add_packet(
-            arena,
+            words,
+            halves,
+            floats,
+            singles,
+            octets,
             at,
             (status >> (STATUS_SIDES + i)) & 1,
             words[small + SMALL_TIMES + i],
@@ -144,21 +158,31 @@ def replay_small(arena: Arena, small: int, at: int) -> None:
 
 
 @njit
-def keep_payload(arena: Arena, block: int, buffer: Bytes, start: int, captured: int, payload: int) -> None:
+def keep_payload(
+    words: Words,
+    halves: Halves,
+    floats: Floats,
+    singles: Singles,
+    octets: Octets,
+    block: int,
+    buffer: Bytes,
+    start: int,
+    captured: int,
+    payload: int,
+) -> None:
     """Append to a payload block what still fits; a hole torn by the snap length ends it."""
-    at = arena.control[C_BLOCKS] + block * BLOCK_WORDS
-    length = arena.words[at]
+    at = words[C_BLOCKS] + block * BLOCK_WORDS
+    length = words[at]
     if length >= PAYLOAD_BYTES:
         return
     taken = min(captured, PAYLOAD_BYTES - length)
     to = 8 * (at + 1) + length
-    octets = arena.octets
     for i in range(taken):
         octets[to + i] = buffer[start + i]
     length += taken
     if captured < payload and length < PAYLOAD_BYTES:
         length |= BLOCK_CLOSED
-    arena.words[at] = length
+    words[at] = length
 
 
 @njit

@@ -51,17 +51,22 @@ from kshot.jit import njit
 
 Words = NDArray[np.int64]
 Halves = NDArray[np.int32]
+Floats = NDArray[np.float64]
+Singles = NDArray[np.float32]
+Octets = NDArray[np.uint8]
 
 
 class Arena(NamedTuple):
-    """One piece of memory seen as five types, and the control block that says where what lies."""
+    """One piece of memory seen as five types; it begins with the control block, which says where what lies.
 
-    words: NDArray[np.int64]
-    halves: NDArray[np.int32]
-    floats: NDArray[np.float64]
-    singles: NDArray[np.float32]
-    octets: NDArray[np.uint8]
-    control: NDArray[np.int64]
+    Kernels take the five one by one: an array taken out of a tuple is reference-counted at every use.
+    """
+
+    words: Words
+    halves: Halves
+    floats: Floats
+    singles: Singles
+    octets: Octets
 
 
 def make_arena(memory_bytes: int, *, idle_nanoseconds: int, active_nanoseconds: int, unwrap: bool, seed: int) -> Arena:
@@ -79,6 +84,7 @@ def make_arena(memory_bytes: int, *, idle_nanoseconds: int, active_nanoseconds: 
         slots = 1 << (3 * (small + full) // 2).bit_length()
         blocks = small + 2 * full
         sizes = (
+            CONTROL_WORDS,
             slots,
             small + full,
             small * SMALL_WORDS,
@@ -92,10 +98,9 @@ def make_arena(memory_bytes: int, *, idle_nanoseconds: int, active_nanoseconds: 
         small -= small // 50 + 1
     places = np.concatenate([[0], np.cumsum(sizes)])
     words = np.zeros(int(places[-1]), np.int64)
-    control = np.zeros(CONTROL_WORDS, np.int64)
-    for field, place in zip(
-        (C_SLOTS, C_LINKS, C_SMALL, C_FULL, C_BLOCKS, C_ROWS, C_FRAGMENTS), places[:-1], strict=True
-    ):
+    control = words[:CONTROL_WORDS]
+    areas = (C_SLOTS, C_LINKS, C_SMALL, C_FULL, C_BLOCKS, C_ROWS, C_FRAGMENTS)
+    for field, place in zip(areas, places[1:-1], strict=True):
         control[field] = place
     control[C_SLOT_MASK] = slots - 1
     control[C_SMALL_CAPACITY] = small
@@ -110,9 +115,7 @@ def make_arena(memory_bytes: int, *, idle_nanoseconds: int, active_nanoseconds: 
     control[C_SMALL_FREE] = control[C_FULL_FREE] = -1
     control[C_HEADS : C_HEADS + LISTS] = -1
     control[C_TAILS : C_TAILS + LISTS] = -1
-    return Arena(
-        words, words.view(np.int32), words.view(np.float64), words.view(np.float32), words.view(np.uint8), control
-    )
+    return Arena(words, words.view(np.int32), words.view(np.float64), words.view(np.float32), words.view(np.uint8))
 
 
 @njit
@@ -130,54 +133,54 @@ def hash_key(words: Words, at: int, seed: int) -> int:
 
 
 @njit
-def base_of(control: Words, record: int) -> int:
+def base_of(words: Words, record: int) -> int:
     """Where a record begins. Small records are numbered first, full ones after them."""
-    small = control[C_SMALL_CAPACITY]
+    small = words[C_SMALL_CAPACITY]
     if record < small:
-        return control[C_SMALL] + record * SMALL_WORDS
-    return control[C_FULL] + (record - small) * FULL_WORDS
+        return words[C_SMALL] + record * SMALL_WORDS
+    return words[C_FULL] + (record - small) * FULL_WORDS
 
 
 @njit
-def append_to_list(words: Words, halves: Halves, control: Words, record: int, which: int) -> None:
+def append_to_list(words: Words, halves: Halves, record: int, which: int) -> None:
     """Put a record that is in no list at the end of one."""
-    links = 2 * control[C_LINKS]
-    tail = control[C_TAILS + which]
+    links = 2 * words[C_LINKS]
+    tail = words[C_TAILS + which]
     halves[links + 2 * record] = -1
     halves[links + 2 * record + 1] = tail
     if tail < 0:
-        control[C_HEADS + which] = record
+        words[C_HEADS + which] = record
     else:
         halves[links + 2 * tail] = record
-    control[C_TAILS + which] = record
-    at = base_of(control, record)
+    words[C_TAILS + which] = record
+    at = base_of(words, record)
     words[at + STATUS] = (words[at + STATUS] & ~STATUS_LIST) | which
-    if record >= control[C_SMALL_CAPACITY]:
+    if record >= words[C_SMALL_CAPACITY]:
         words[at + QUEUED] = words[at + TOUCHED]
 
 
 @njit
-def take_from_list(words: Words, halves: Halves, control: Words, record: int) -> None:
+def take_from_list(words: Words, halves: Halves, record: int) -> None:
     """Take a record out of the list it is in."""
-    links = 2 * control[C_LINKS]
-    which = words[base_of(control, record) + STATUS] & STATUS_LIST
+    links = 2 * words[C_LINKS]
+    which = words[base_of(words, record) + STATUS] & STATUS_LIST
     after = halves[links + 2 * record]
     before = halves[links + 2 * record + 1]
     if before < 0:
-        control[C_HEADS + which] = after
+        words[C_HEADS + which] = after
     else:
         halves[links + 2 * before] = after
     if after < 0:
-        control[C_TAILS + which] = before
+        words[C_TAILS + which] = before
     else:
         halves[links + 2 * after + 1] = before
 
 
 @njit
-def find_slot(words: Words, control: Words, hashed: int, record: int) -> int:
+def find_slot(words: Words, hashed: int, record: int) -> int:
     """The slot that holds `record`, or with record -1 the empty slot where a new one belongs."""
-    slots = control[C_SLOTS]
-    mask = control[C_SLOT_MASK]
+    slots = words[C_SLOTS]
+    mask = words[C_SLOT_MASK]
     wanted = (hashed << 32) | (record + 1)
     if record < 0:
         wanted = 0
@@ -188,10 +191,10 @@ def find_slot(words: Words, control: Words, hashed: int, record: int) -> int:
 
 
 @njit
-def clear_slot(words: Words, control: Words, place: int) -> None:
+def clear_slot(words: Words, place: int) -> None:
     """Empty a slot and move back whatever had to step aside for it (Knuth, TAOCP 3, 6.4, algorithm R)."""
-    slots = control[C_SLOTS]
-    mask = control[C_SLOT_MASK]
+    slots = words[C_SLOTS]
+    mask = words[C_SLOT_MASK]
     hole = place
     while True:
         place = (place + 1) & mask
@@ -206,61 +209,61 @@ def clear_slot(words: Words, control: Words, place: int) -> None:
 
 
 @njit
-def free_blocks(words: Words, control: Words, at: int) -> None:
+def free_blocks(words: Words, at: int) -> None:
     """Give back both payload blocks of the record at `at`."""
     both = words[at + BLOCKS]
     words[at + BLOCKS] = 0
     for block in (both & 0xFFFFFFFF, both >> 32):
         if block:
-            words[control[C_BLOCKS] + block * BLOCK_WORDS] = control[C_BLOCK_FREE]
-            control[C_BLOCK_FREE] = block
+            words[words[C_BLOCKS] + block * BLOCK_WORDS] = words[C_BLOCK_FREE]
+            words[C_BLOCK_FREE] = block
 
 
 @njit
-def new_block(words: Words, control: Words) -> int:
+def new_block(words: Words) -> int:
     """An empty payload block; 0 when all are taken."""
-    block = control[C_BLOCK_FREE]
+    block = words[C_BLOCK_FREE]
     if block:
-        control[C_BLOCK_FREE] = words[control[C_BLOCKS] + block * BLOCK_WORDS]
-    elif control[C_BLOCK_USED] < control[C_BLOCK_CAPACITY]:
-        control[C_BLOCK_USED] += 1
-        block = control[C_BLOCK_USED]
+        words[C_BLOCK_FREE] = words[words[C_BLOCKS] + block * BLOCK_WORDS]
+    elif words[C_BLOCK_USED] < words[C_BLOCK_CAPACITY]:
+        words[C_BLOCK_USED] += 1
+        block = words[C_BLOCK_USED]
     else:
         return np.int64(0)
-    words[control[C_BLOCKS] + block * BLOCK_WORDS] = 0
+    words[words[C_BLOCKS] + block * BLOCK_WORDS] = 0
     return block
 
 
 @njit
-def free_record(words: Words, control: Words, record: int) -> None:
+def free_record(words: Words, record: int) -> None:
     """Give back a record that is in no list and no slot; a free one's first word leads to the next free one."""
-    at = base_of(control, record)
-    which = C_SMALL_FREE if record < control[C_SMALL_CAPACITY] else C_FULL_FREE
-    words[at] = control[which]
-    control[which] = record
+    at = base_of(words, record)
+    which = C_SMALL_FREE if record < words[C_SMALL_CAPACITY] else C_FULL_FREE
+    words[at] = words[which]
+    words[which] = record
 
 
 @njit
-def new_small(words: Words, control: Words) -> int:
+def new_small(words: Words) -> int:
     """An unused small record, or -1."""
-    record = control[C_SMALL_FREE]
+    record = words[C_SMALL_FREE]
     if record >= 0:
-        control[C_SMALL_FREE] = words[base_of(control, record)]
+        words[C_SMALL_FREE] = words[base_of(words, record)]
         return record
-    if control[C_SMALL_USED] < control[C_SMALL_CAPACITY]:
-        control[C_SMALL_USED] += 1
-        return control[C_SMALL_USED] - 1
+    if words[C_SMALL_USED] < words[C_SMALL_CAPACITY]:
+        words[C_SMALL_USED] += 1
+        return words[C_SMALL_USED] - 1
     return np.int64(-1)
 
 
 @njit
-def new_full(words: Words, control: Words) -> int:
+def new_full(words: Words) -> int:
     """An unused full record, or -1."""
-    record = control[C_FULL_FREE]
+    record = words[C_FULL_FREE]
     if record >= 0:
-        control[C_FULL_FREE] = words[base_of(control, record)]
+        words[C_FULL_FREE] = words[base_of(words, record)]
         return record
-    if control[C_FULL_USED] < control[C_FULL_CAPACITY]:
-        control[C_FULL_USED] += 1
-        return control[C_SMALL_CAPACITY] + control[C_FULL_USED] - 1
+    if words[C_FULL_USED] < words[C_FULL_CAPACITY]:
+        words[C_FULL_USED] += 1
+        return words[C_SMALL_CAPACITY] + words[C_FULL_USED] - 1
     return np.int64(-1)

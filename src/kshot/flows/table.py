@@ -100,7 +100,10 @@ from kshot.flows.layout import (
 )
 from kshot.flows.packets import add_packet, block_of, clear_counts, keep_payload, replay_small
 from kshot.flows.pools import (
-    Arena,
+    Floats,
+    Halves,
+    Octets,
+    Singles,
     Words,
     append_to_list,
     base_of,
@@ -125,18 +128,18 @@ _SPARED = 4
 
 
 @njit
-def write_row(arena: Arena, record: int, reason: int) -> None:
+def write_row(
+    words: Words, halves: Halves, floats: Floats, singles: Singles, octets: Octets, record: int, reason: int
+) -> None:
     """Copy a flow into the export area."""
-    words = arena.words
-    control = arena.control
-    at = base_of(control, record)
-    row = control[C_ROWS] + control[C_ROWS_USED] * ROW_WORDS
-    control[C_ROWS_USED] += 1
-    control[C_FLOWS] += 1
+    at = base_of(words, record)
+    row = words[C_ROWS] + words[C_ROWS_USED] * ROW_WORDS
+    words[C_ROWS_USED] += 1
+    words[C_FLOWS] += 1
     if reason == END_EVICTED:
-        control[C_EVICTED] += 1
-    if record < control[C_SMALL_CAPACITY]:
-        replay_small(arena, at, row)
+        words[C_EVICTED] += 1
+    if record < words[C_SMALL_CAPACITY]:
+        replay_small(words, halves, floats, singles, octets, at, row)
     else:
         for i in range(FULL_WORDS):
             words[row + i] = words[at + i]
@@ -146,7 +149,7 @@ def write_row(arena: Arena, record: int, reason: int) -> None:
         block = block_of(words, at, side)
         words[to] = 0
         if block:
-            begin = control[C_BLOCKS] + block * BLOCK_WORDS
+            begin = words[C_BLOCKS] + block * BLOCK_WORDS
             for i in range(BLOCK_WORDS):
                 words[to + i] = words[begin + i]
             words[to] &= BLOCK_CLOSED - 1
@@ -154,115 +157,121 @@ def write_row(arena: Arena, record: int, reason: int) -> None:
 
 
 @njit
-def end_flow(arena: Arena, record: int, reason: int) -> None:
+def end_flow(
+    words: Words, halves: Halves, floats: Floats, singles: Singles, octets: Octets, record: int, reason: int
+) -> None:
     """Write a flow out and forget it. One that TCP itself has closed keeps that as its reason."""
-    words = arena.words
-    control = arena.control
-    at = base_of(control, record)
+    at = base_of(words, record)
     status = words[at + STATUS]
-    write_row(arena, record, (status >> STATUS_REASON) & 7 if status & STATUS_CLOSED else reason)
-    clear_slot(words, control, find_slot(words, control, (status >> 32) & 0x7FFFFFFF, record))
-    take_from_list(words, arena.halves, control, record)
-    free_blocks(words, control, at)
-    free_record(words, control, record)
+    write_row(
+        words,
+        halves,
+        floats,
+        singles,
+        octets,
+        record,
+        (status >> STATUS_REASON) & 7 if status & STATUS_CLOSED else reason,
+    )
+    clear_slot(words, find_slot(words, (status >> 32) & 0x7FFFFFFF, record))
+    take_from_list(words, halves, record)
+    free_blocks(words, at)
+    free_record(words, record)
 
 
 @njit
-def _move(arena: Arena, record: int, which: int) -> None:
-    take_from_list(arena.words, arena.halves, arena.control, record)
-    append_to_list(arena.words, arena.halves, arena.control, record, which)
+def _move(
+    words: Words, halves: Halves, floats: Floats, singles: Singles, octets: Octets, record: int, which: int
+) -> None:
+    take_from_list(words, halves, record)
+    append_to_list(words, halves, record, which)
 
 
 @njit
-def _evict_small(arena: Arena, spared: int) -> bool:
-    """End the small record that is missed least: a closed one, the oldest half-open one-packet flow, a two-packet one."""
+def _evict_small(words: Words, halves: Halves, floats: Floats, singles: Singles, octets: Octets, spared: int) -> bool:
+    """End the small record that is missed least: a closed one, the oldest one-packet flow, a two-packet one."""
     for which in (LIST_CLOSED_SMALL, LIST_ONE, LIST_TWO):
-        record = arena.control[C_HEADS + which]
+        record = words[C_HEADS + which]
         if record == spared and record >= 0:
-            record = np.int64(arena.halves[2 * arena.control[C_LINKS] + 2 * record])
+            record = np.int64(halves[2 * words[C_LINKS] + 2 * record])
         if record >= 0:
-            end_flow(arena, record, END_EVICTED)
+            end_flow(words, halves, floats, singles, octets, record, END_EVICTED)
             return True
     return False
 
 
 @njit
-def _evict_full(arena: Arena) -> None:
+def _evict_full(words: Words, halves: Halves, floats: Floats, singles: Singles, octets: Octets) -> None:
     """End the full record that is missed least: a closed one, one of few packets, the longest silent of the others."""
-    words = arena.words
-    control = arena.control
     for which in (LIST_CLOSED_FULL, LIST_YOUNG, LIST_ESTABLISHED):
-        record = control[C_HEADS + which]
+        record = words[C_HEADS + which]
         if record < 0:
             continue
         for _ in range(_SPARED):
-            at = base_of(control, record)
+            at = base_of(words, record)
             if words[at + TOUCHED] <= words[at + QUEUED]:
                 break
-            _move(arena, record, which)
-            record = control[C_HEADS + which]
-        end_flow(arena, record, END_EVICTED)
+            _move(words, halves, floats, singles, octets, record, which)
+            record = words[C_HEADS + which]
+        end_flow(words, halves, floats, singles, octets, record, END_EVICTED)
         return
 
 
 @njit
-def sweep(arena: Arena) -> None:
+def sweep(words: Words, halves: Halves, floats: Floats, singles: Singles, octets: Octets) -> None:
     """Look at the longest waiting records of one list, a list a call, and end those that are over.
 
     A record is moved on only when its turn comes, not with each packet; its own time-out is tested exactly when a
     packet arrives for it, so the sweep decides when a flow is written, never what is in it.
     """
-    words = arena.words
-    control = arena.control
-    which = control[C_TURN]
-    control[C_TURN] = which + 1 if which + 1 < LISTS else 0
+    which = words[C_TURN]
+    words[C_TURN] = which + 1 if which + 1 < LISTS else 0
     limit = SLACK_NANOSECONDS
-    limit += LINGER_NANOSECONDS if which == LIST_CLOSED_SMALL or which == LIST_CLOSED_FULL else control[C_IDLE]
-    clock = control[C_CLOCK]
+    limit += LINGER_NANOSECONDS if which == LIST_CLOSED_SMALL or which == LIST_CLOSED_FULL else words[C_IDLE]
+    clock = words[C_CLOCK]
     for _ in range(_SWEEP):
-        record = control[C_HEADS + which]
+        record = words[C_HEADS + which]
         if record < 0:
             return
-        at = base_of(control, record)
-        if record >= control[C_SMALL_CAPACITY] and clock - words[at + QUEUED] <= limit:
+        at = base_of(words, record)
+        if record >= words[C_SMALL_CAPACITY] and clock - words[at + QUEUED] <= limit:
             return
         if clock - words[at + TOUCHED] > limit:
-            end_flow(arena, record, END_IDLE)
-        elif record < control[C_SMALL_CAPACITY]:
+            end_flow(words, halves, floats, singles, octets, record, END_IDLE)
+        elif record < words[C_SMALL_CAPACITY]:
             return
         else:
-            _move(arena, record, which)
+            _move(words, halves, floats, singles, octets, record, which)
 
 
 @njit
-def _advance_clock(control: Words, time: int) -> None:
+def _advance_clock(words: Words, time: int) -> None:
     """Let the meter's clock follow packet time, but never backwards, and never after a stray packet alone."""
-    if not control[C_STARTED]:
-        control[C_STARTED] = 1
-        control[C_REFERENCE] = time
-    step = time - control[C_REFERENCE]
+    if not words[C_STARTED]:
+        words[C_STARTED] = 1
+        words[C_REFERENCE] = time
+    step = time - words[C_REFERENCE]
     if -STRAY_NANOSECONDS <= step <= STRAY_NANOSECONDS:
-        control[C_STRAYS] = 0
+        words[C_STRAYS] = 0
     else:
-        control[C_STRAYS] += 1
-        if control[C_STRAYS] < STRAYS_CONFIRM:
+        words[C_STRAYS] += 1
+        if words[C_STRAYS] < STRAYS_CONFIRM:
             return
-        control[C_STRAYS] = 0
-        control[C_REFERENCE] = time
-        step = min(step, 2 * control[C_IDLE])
+        words[C_STRAYS] = 0
+        words[C_REFERENCE] = time
+        step = min(step, 2 * words[C_IDLE])
     if step > 0:
-        control[C_REFERENCE] = time
-        control[C_CLOCK] += step
+        words[C_REFERENCE] = time
+        words[C_CLOCK] += step
 
 
 @njit
-def _join_fragment(words: Words, control: Words, fields: Words, time: int) -> None:
+def _join_fragment(words: Words, fields: Words, time: int) -> None:
     """A first fragment leaves its flow behind for the later ones; a later one takes it over.
 
     A set holds four; the longest unused gives way. A later fragment that finds none keeps its key without ports.
     """
-    place = control[C_FRAGMENTS] + FRAGMENT_WORDS * FRAGMENT_WAYS * (
-        hash_key(fields, F_FRAGMENT_KEY, control[C_SEED]) & control[C_FRAGMENT_MASK]
+    place = words[C_FRAGMENTS] + FRAGMENT_WORDS * FRAGMENT_WAYS * (
+        hash_key(fields, F_FRAGMENT_KEY, words[C_SEED]) & words[C_FRAGMENT_MASK]
     )
     chosen = place
     found = False
@@ -303,35 +312,56 @@ def _settle_originator(status: int, side: int, flags: int) -> int:
 
 
 @njit
-def _keep(arena: Arena, record: int, at: int, side: int, buffer: Bytes, fields: Words) -> None:
+def _keep(
+    words: Words,
+    halves: Halves,
+    floats: Floats,
+    singles: Singles,
+    octets: Octets,
+    record: int,
+    at: int,
+    side: int,
+    buffer: Bytes,
+    fields: Words,
+) -> None:
     """Keep the packet's first payload bytes, as far as its side has room for them."""
     captured = fields[F_PAYLOAD_CAPTURED]
     if captured <= 0:
         return
-    words = arena.words
     block = block_of(words, at, side)
     if block == 0:
-        block = new_block(words, arena.control)
+        block = new_block(words)
         tries = 0
-        while block == 0 and tries < _SPARED and _evict_small(arena, record):
-            block = new_block(words, arena.control)
+        while block == 0 and tries < _SPARED and _evict_small(words, halves, floats, singles, octets, record):
+            block = new_block(words)
             tries += 1
         if block == 0:
             return
         words[at + BLOCKS] |= block << (32 * side)
-    keep_payload(arena, block, buffer, fields[F_PAYLOAD_START], captured, fields[F_PAYLOAD])
+    keep_payload(
+        words, halves, floats, singles, octets, block, buffer, fields[F_PAYLOAD_START], captured, fields[F_PAYLOAD]
+    )
 
 
 @njit
-def _open_flow(arena: Arena, hashed: int, time: int, wire: int, buffer: Bytes, fields: Words) -> None:
+def _open_flow(
+    words: Words,
+    halves: Halves,
+    floats: Floats,
+    singles: Singles,
+    octets: Octets,
+    hashed: int,
+    time: int,
+    wire: int,
+    buffer: Bytes,
+    fields: Words,
+) -> None:
     """A flow's first packet: a small record."""
-    words = arena.words
-    control = arena.control
-    record = new_small(words, control)
+    record = new_small(words)
     while record < 0:
-        _evict_small(arena, -1)
-        record = new_small(words, control)
-    at = base_of(control, record)
+        _evict_small(words, halves, floats, singles, octets, -1)
+        record = new_small(words)
+    at = base_of(words, record)
     for i in range(KEY_WORDS):
         words[at + i] = fields[F_KEY + i]
     side = fields[F_SIDE]
@@ -340,92 +370,115 @@ def _open_flow(arena: Arena, hashed: int, time: int, wire: int, buffer: Bytes, f
         status |= STATUS_ORIGINATOR
     if fields[F_PROTOCOL] == 6:
         status = _settle_originator(follow_tcp(status, side, fields[F_FLAGS]), side, fields[F_FLAGS])
-    words[at + TOUCHED] = control[C_CLOCK]
+    words[at + TOUCHED] = words[C_CLOCK]
     words[at + STATUS] = status
     words[at + BLOCKS] = 0
-    _note(arena, at, 0, time, wire, fields)
-    words[control[C_SLOTS] + find_slot(words, control, hashed, -1)] = (hashed << 32) | (record + 1)
-    append_to_list(words, arena.halves, control, record, LIST_CLOSED_SMALL if status & STATUS_CLOSED else LIST_ONE)
-    _keep(arena, record, at, side, buffer, fields)
+    _note(words, halves, floats, singles, octets, at, 0, time, wire, fields)
+    words[words[C_SLOTS] + find_slot(words, hashed, -1)] = (hashed << 32) | (record + 1)
+    append_to_list(words, halves, record, LIST_CLOSED_SMALL if status & STATUS_CLOSED else LIST_ONE)
+    _keep(words, halves, floats, singles, octets, record, at, side, buffer, fields)
 
 
 @njit
-def _note(arena: Arena, at: int, index: int, time: int, wire: int, fields: Words) -> None:
+def _note(
+    words: Words,
+    halves: Halves,
+    floats: Floats,
+    singles: Singles,
+    octets: Octets,
+    at: int,
+    index: int,
+    time: int,
+    wire: int,
+    fields: Words,
+) -> None:
     """Note a packet in a small record."""
-    arena.words[at + SMALL_TIMES + index] = time
+    words[at + SMALL_TIMES + index] = time
     sizes = (wire << 31) | fields[F_PAYLOAD]
-    arena.words[at + SMALL_SIZES + index] = sizes | SMALL_HAS_WINDOW if fields[F_WINDOW] >= 0 else sizes
+    words[at + SMALL_SIZES + index] = sizes | SMALL_HAS_WINDOW if fields[F_WINDOW] >= 0 else sizes
     # Signed: the top flag bit makes the half negative, and is masked out again when it is read.
     traits = (fields[F_FLAGS] << 24) | (fields[F_TTL] << 16) | (fields[F_WINDOW] & 0xFFFF)
-    arena.halves[2 * (at + SMALL_TRAITS) + index] = traits - (1 << 32) if traits >= 1 << 31 else traits
+    halves[2 * (at + SMALL_TRAITS) + index] = traits - (1 << 32) if traits >= 1 << 31 else traits
 
 
 @njit
-def _promote(arena: Arena, record: int) -> int:
+def _promote(words: Words, halves: Halves, floats: Floats, singles: Singles, octets: Octets, record: int) -> int:
     """Make a small record a full one; return its new number."""
-    words = arena.words
-    control = arena.control
-    full = new_full(words, control)
+    full = new_full(words)
     while full < 0:
-        _evict_full(arena)
-        full = new_full(words, control)
-    small = base_of(control, record)
-    at = base_of(control, full)
-    replay_small(arena, small, at)
+        _evict_full(words, halves, floats, singles, octets)
+        full = new_full(words)
+    small = base_of(words, record)
+    at = base_of(words, full)
+    replay_small(words, halves, floats, singles, octets, small, at)
     status = words[small + STATUS]
     hashed = (status >> 32) & 0x7FFFFFFF
-    words[control[C_SLOTS] + find_slot(words, control, hashed, record)] = (hashed << 32) | (full + 1)
-    take_from_list(words, arena.halves, control, record)
-    free_record(words, control, record)
-    append_to_list(words, arena.halves, control, full, LIST_CLOSED_FULL if status & STATUS_CLOSED else LIST_YOUNG)
+    words[words[C_SLOTS] + find_slot(words, hashed, record)] = (hashed << 32) | (full + 1)
+    take_from_list(words, halves, record)
+    free_record(words, record)
+    append_to_list(words, halves, full, LIST_CLOSED_FULL if status & STATUS_CLOSED else LIST_YOUNG)
     return full
 
 
 @njit
-def _slice(arena: Arena, record: int, time: int) -> None:
+def _slice(
+    words: Words, halves: Halves, floats: Floats, singles: Singles, octets: Octets, record: int, time: int
+) -> None:
     """Write a long flow's counts so far and begin the next slice; key, originator and TCP state go on."""
-    words = arena.words
-    at = base_of(arena.control, record)
-    write_row(arena, record, END_ACTIVE)
+    at = base_of(words, record)
+    write_row(words, halves, floats, singles, octets, record, END_ACTIVE)
     words[at + SLICE] += 1
     clear_counts(words, at, time)
     for side in range(2):
         block = block_of(words, at, side)
         if block:
-            words[arena.control[C_BLOCKS] + block * BLOCK_WORDS] = 0
+            words[words[C_BLOCKS] + block * BLOCK_WORDS] = 0
 
 
 @njit
-def _continue_flow(arena: Arena, record: int, time: int, wire: int, buffer: Bytes, fields: Words) -> None:
+def _continue_flow(
+    words: Words,
+    halves: Halves,
+    floats: Floats,
+    singles: Singles,
+    octets: Octets,
+    record: int,
+    time: int,
+    wire: int,
+    buffer: Bytes,
+    fields: Words,
+) -> None:
     """A further packet of a known flow."""
-    words = arena.words
-    control = arena.control
-    at = base_of(control, record)
+    at = base_of(words, record)
     side = fields[F_SIDE]
     status = words[at + STATUS]
-    small = record < control[C_SMALL_CAPACITY]
-    over = time - words[at + (SMALL_TIMES if small else FIRST_TIME)] >= control[C_ACTIVE]
+    small = record < words[C_SMALL_CAPACITY]
+    over = time - words[at + (SMALL_TIMES if small else FIRST_TIME)] >= words[C_ACTIVE]
     if small and (over or status & STATUS_SECOND):
-        record = _promote(arena, record)
-        at = base_of(control, record)
+        record = _promote(words, halves, floats, singles, octets, record)
+        at = base_of(words, record)
         status = words[at + STATUS]
         small = False
     if over:
-        _slice(arena, record, time)
+        _slice(words, halves, floats, singles, octets, record, time)
     which = status & STATUS_LIST
     if fields[F_PROTOCOL] == 6:
         status = follow_tcp(status, side, fields[F_FLAGS])
         if small or words[at + TOTAL_PACKETS] == 2:
             status = _settle_originator(status, side, fields[F_FLAGS])
-    words[at + TOUCHED] = control[C_CLOCK]
+    words[at + TOUCHED] = words[C_CLOCK]
     if small:
         status |= STATUS_SECOND | (side << (STATUS_SIDES + 1))
-        _note(arena, at, 1, time, wire, fields)
+        _note(words, halves, floats, singles, octets, at, 1, time, wire, fields)
         wanted = LIST_CLOSED_SMALL if status & STATUS_CLOSED else LIST_TWO
     else:
         words[at + TOTAL_PACKETS] += 1
         add_packet(
-            arena,
+            words,
+            halves,
+            floats,
+            singles,
+            octets,
             at,
             side,
             time,
@@ -440,15 +493,15 @@ def _continue_flow(arena: Arena, record: int, time: int, wire: int, buffer: Byte
             wanted = LIST_CLOSED_FULL
     words[at + STATUS] = status
     if wanted != which:
-        _move(arena, record, wanted)
-    _keep(arena, record, at, side, buffer, fields)
+        _move(words, halves, floats, singles, octets, record, wanted)
+    _keep(words, halves, floats, singles, octets, record, at, side, buffer, fields)
 
 
 @njit
-def _lookup(words: Words, control: Words, hashed: int, fields: Words) -> int:
+def _lookup(words: Words, hashed: int, fields: Words) -> int:
     """The record of the packet's flow, or -1."""
-    slots = control[C_SLOTS]
-    mask = control[C_SLOT_MASK]
+    slots = words[C_SLOTS]
+    mask = words[C_SLOT_MASK]
     place = hashed & mask
     while True:
         entry = words[slots + place]
@@ -456,7 +509,7 @@ def _lookup(words: Words, control: Words, hashed: int, fields: Words) -> int:
             return np.int64(-1)
         if entry >> 32 == hashed:
             record = (entry & 0xFFFFFFFF) - 1
-            at = base_of(control, record)
+            at = base_of(words, record)
             same = True
             for i in range(KEY_WORDS):
                 same = same and words[at + i] == fields[F_KEY + i]
@@ -467,7 +520,11 @@ def _lookup(words: Words, control: Words, hashed: int, fields: Words) -> int:
 
 @njit
 def meter_frames(
-    arena: Arena,
+    words: Words,
+    halves: Halves,
+    floats: Floats,
+    singles: Singles,
+    octets: Octets,
     fields: Words,
     buffer: Bytes,
     offsets: NDArray[np.int64],
@@ -481,53 +538,50 @@ def meter_frames(
 
     Shapes: offsets, captured_bytes, wire_bytes, times (nanoseconds) and link_types (n,), all frames in `buffer`.
     """
-    words = arena.words
-    control = arena.control
-    unwrap = control[C_UNWRAP] != 0
+    unwrap = words[C_UNWRAP] != 0
     for i in range(begin, len(offsets)):
-        if control[C_ROWS_USED] + _ROWS_IN_RESERVE > control[C_ROW_CAPACITY]:
+        if words[C_ROWS_USED] + _ROWS_IN_RESERVE > words[C_ROW_CAPACITY]:
             return i
         time = min(max(times[i], 0), LATEST_NANOSECONDS)
-        _advance_clock(control, time)
-        sweep(arena)
+        _advance_clock(words, time)
+        sweep(words, halves, floats, singles, octets)
         wire = np.int64(max(wire_bytes[i], captured_bytes[i]))
         verdict = decode_frame(
             buffer, offsets[i], np.int64(captured_bytes[i]), wire, np.int64(link_types[i]), unwrap, fields
         )
-        control[C_METERED + verdict] += 1
+        words[C_METERED + verdict] += 1
         if verdict != METERED:
             continue
         if fields[F_FRAGMENT]:
-            _join_fragment(words, control, fields, time)
-        hashed = hash_key(fields, F_KEY, control[C_SEED])
-        record = _lookup(words, control, hashed, fields)
+            _join_fragment(words, fields, time)
+        hashed = hash_key(fields, F_KEY, words[C_SEED])
+        record = _lookup(words, hashed, fields)
         if record >= 0:
-            at = base_of(control, record)
+            at = base_of(words, record)
             status = words[at + STATUS]
-            if record >= control[C_SMALL_CAPACITY]:
+            if record >= words[C_SMALL_CAPACITY]:
                 last = words[at + LAST_TIME]
             else:
                 last = words[at + SMALL_TIMES + (1 if status & STATUS_SECOND else 0)]
             closed = status & STATUS_CLOSED
-            limit = LINGER_NANOSECONDS if closed else control[C_IDLE]
+            limit = LINGER_NANOSECONDS if closed else words[C_IDLE]
             anew = closed and fields[F_FLAGS] & (SYN | ACK) == SYN
             if anew or abs(time - last) > limit:
-                end_flow(arena, record, END_IDLE)
+                end_flow(words, halves, floats, singles, octets, record, END_IDLE)
                 record = np.int64(-1)
         if record >= 0:
-            _continue_flow(arena, record, time, wire, buffer, fields)
+            _continue_flow(words, halves, floats, singles, octets, record, time, wire, buffer, fields)
         else:
-            _open_flow(arena, hashed, time, wire, buffer, fields)
+            _open_flow(words, halves, floats, singles, octets, hashed, time, wire, buffer, fields)
     return len(offsets)
 
 
 @njit
-def end_all(arena: Arena) -> bool:
+def end_all(words: Words, halves: Halves, floats: Floats, singles: Singles, octets: Octets) -> bool:
     """End every open flow while the export area has room; return whether all are ended."""
-    control = arena.control
     for which in range(LISTS):
-        while control[C_HEADS + which] >= 0:
-            if control[C_ROWS_USED] >= control[C_ROW_CAPACITY]:
+        while words[C_HEADS + which] >= 0:
+            if words[C_ROWS_USED] >= words[C_ROW_CAPACITY]:
                 return False
-            end_flow(arena, control[C_HEADS + which], END_INPUT)
+            end_flow(words, halves, floats, singles, octets, words[C_HEADS + which], END_INPUT)
     return True
