@@ -1,0 +1,203 @@
+"""Ground truth of a run: one row a connection in the capture, labelled by who opened it, from what is known exactly.
+
+Known are: each namespace's address and that the wire lets no address through unnoticed that is not its namespace's
+(forged ones are listed with the namespace that sent them); and, on hosts that the intruder shares with their owner,
+which connections each user's sockets opened, as the kernel noted them. Ports and payloads are never looked at for it.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import socket
+import struct
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+from plan import ATTACK, address_of
+
+IDLE_SECONDS = 120.0
+ICMP, TCP, UDP = 1, 6, 17
+ICMP_ERRORS = (3, 4, 5, 11, 12)
+PAIRS = {0: 8, 14: 13, 16: 15, 18: 17}
+"""ICMP answers and the type that asked."""
+COLUMNS = (
+    "start", "end", "originator", "orig_port", "responder", "resp_port", "protocol", "label", "tool", "threat", "part", "packets",
+)  # fmt: skip
+
+
+@dataclass(slots=True)
+class Connection:
+    """One connection as the capture shows it."""
+
+    start: float
+    end: float
+    originator: str
+    orig_port: int
+    responder: str
+    resp_port: int
+    protocol: int
+    packets: int = 0
+    closed: bool = False
+    about: tuple[str, int, str, int, int] | None = None
+    """What an ICMP error complains of."""
+
+
+def _tuple(data: bytes, at: int) -> tuple[str, int, str, int, int, int] | None:
+    """Source, port, destination, port, protocol and TCP flags of the IPv4 packet that begins at `at`."""
+    if len(data) < at + 20 or data[at] >> 4 != 4:
+        return None
+    protocol, header = data[at + 9], (data[at] & 15) * 4
+    source, target = socket.inet_ntoa(data[at + 12 : at + 16]), socket.inet_ntoa(data[at + 16 : at + 20])
+    if struct.unpack_from(">H", data, at + 6)[0] & 0x1FFF:
+        return None  # a later fragment
+    body = at + header
+    if protocol in (TCP, UDP) and len(data) >= body + 4:
+        ports = struct.unpack_from(">HH", data, body)
+        flags = data[body + 13] if protocol == TCP and len(data) > body + 13 else 0
+        return source, ports[0], target, ports[1], protocol, flags
+    if protocol == ICMP and len(data) >= body + 2:
+        return source, data[body], target, data[body + 1], protocol, 0
+    return source, 0, target, 0, protocol, 0
+
+
+def connections(path: Path) -> list[Connection]:
+    """All IPv4 connections of a capture that tcpdump wrote, in the order of their first packets."""
+    data = path.read_bytes()
+    order = "<" if data[:4] in (b"\xd4\xc3\xb2\xa1", b"\x4d\x3c\xb2\xa1") else ">"
+    fraction = 1e-9 if data[:4] in (b"\x4d\x3c\xb2\xa1", b"\xa1\xb2\x3c\x4d") else 1e-6
+    head = struct.Struct(order + "IIII")
+    open_ones: dict[tuple, Connection] = {}
+    found: list[Connection] = []
+    at = 24
+    while at + 16 <= len(data):
+        seconds, part, captured, _ = head.unpack_from(data, at)
+        at += 16
+        if at + captured > len(data):
+            break
+        frame = data[at : at + captured]
+        at += captured
+        seen = _tuple(frame, 14)
+        if seen is None:
+            continue
+        source, source_port, target, target_port, protocol, flags = seen
+        now = seconds + part * fraction
+        if protocol == ICMP:
+            kind = PAIRS.get(source_port, source_port)
+            ends = (source, target) if kind == source_port else (target, source)
+            key: tuple = (ICMP, *(sorted(ends) if kind == 8 else ends), kind, target_port)
+        else:
+            key = (protocol, *sorted(((source, source_port), (target, target_port))))
+        row = open_ones.get(key)
+        opens = protocol == TCP and flags & 0x12 == 0x02
+        if row is None or now - row.end > IDLE_SECONDS or (opens and (row.closed or now - row.start > 60)):
+            turned = (protocol == TCP and flags & 0x12 == 0x12) or (protocol == ICMP and source_port in PAIRS)
+            if protocol == ICMP:
+                first = (ends[0], kind, ends[1], target_port)
+            elif turned:
+                first = (target, target_port, source, source_port)
+            else:
+                first = (source, source_port, target, target_port)
+            row = Connection(now, now, *first, protocol)
+            if protocol == ICMP and source_port in ICMP_ERRORS:
+                inner = _tuple(frame, 14 + (frame[14] & 15) * 4 + 8)
+                row.about = inner[:5] if inner else None
+            open_ones[key] = row
+            found.append(row)
+        row.end = now
+        row.packets += 1
+        row.closed = row.closed or bool(protocol == TCP and flags & 0x05)
+    return found
+
+
+def read_owners(text: str) -> tuple[set[tuple], set[tuple]]:
+    """The intruder's and the owner's connections, (protocol, far address, own port, far port), from nft's JSON."""
+    sides: dict[str, set[tuple]] = {"intruder": set(), "owner": set()}
+    for item in json.loads(text)["nftables"]:
+        if "set" in item:
+            who, protocol = item["set"]["name"].split("_")
+            for element in item["set"].get("elem", []):
+                element = element.get("elem", element) if isinstance(element, dict) else element
+                value = element["val"] if "val" in element else element
+                address, own, far = value["concat"]
+                sides[who].add((TCP if protocol == "tcp" else UDP, address, int(own), int(far)))
+    return sides["intruder"], sides["owner"]
+
+
+class Judge:
+    """Says whose a connection is."""
+
+    def __init__(self, plan: dict, threat: str, forged: list[dict], owners: dict[str, str], log: list[dict]) -> None:
+        self.threat = threat
+        self.address = {address_of(plan, name): name for name in (host["name"] for host in plan["hosts"])}
+        self.attack = {address_of(plan, name) for name in ATTACK} | {
+            entry["address"] for entry in forged if entry["host"] in ATTACK and entry["address"] not in self.address
+        }
+        self.intruder: set[tuple] = set()
+        self.both: set[tuple] = set()
+        for name, text in owners.items():
+            own = address_of(plan, name)
+            intruder, owner = read_owners(text)
+            self.intruder |= {(own, *item) for item in intruder}
+            self.both |= {(own, *item) for item in intruder & owner}
+        self.log = log
+
+    def _is_intruders(self, ends: tuple[str, int, str, int, int]) -> str:
+        """ "yes", "no" or "both", for a connection from a shared host, or to one for FTP's active data."""
+        a, a_port, b, b_port, protocol = ends
+        for one in ((a, protocol, b, a_port, b_port), (b, protocol, a, b_port, a_port)):
+            if one in self.both:
+                return "both"
+            if one in self.intruder:
+                return "yes"
+        return "no"
+
+    def label(self, row: Connection) -> tuple[str, str]:
+        """(label, part): part is "attack", "support" (its name look-ups) or "answer" (ICMP errors, late segments)."""
+        ends = (row.originator, row.orig_port, row.responder, row.resp_port, row.protocol)
+        if row.about is not None:
+            inner = row.about
+            if {inner[0], inner[2], row.originator, row.responder} & self.attack or self._is_intruders(inner) == "yes":
+                return self.threat, "answer"
+            return "benign", ""
+        by_address = row.originator in self.attack or row.responder in self.attack
+        owned = self._is_intruders(ends)
+        if not by_address and owned == "no":
+            return "benign", ""
+        if not by_address and owned == "both":
+            return "ambiguous", ""
+        if not self.threat:
+            return "benign", ""
+        resolver = self.address.get(row.responder) == "dns" and row.protocol == UDP and row.resp_port == 53
+        if resolver and not self.threat.startswith("dns-"):
+            return self.threat, "support"
+        c2 = self.address.get(row.responder) == "c2" or self.address.get(row.originator) == "c2"
+        if by_address and not c2 and row.originator not in self.attack:
+            return self.threat, "answer"
+        return self.threat, "attack"
+
+    def tool(self, row: Connection) -> str:
+        """The tool that ran on one of its ends when it began."""
+        names = {self.address.get(row.originator, "attacker"), self.address.get(row.responder, "attacker")}
+        fits = [entry for entry in self.log if entry["start"] - 1 <= row.start <= entry["end"] + 5]
+        fits.sort(key=lambda entry: (entry.get("serve", False), entry["on"] not in names, -entry["start"]))
+        return fits[0]["tool"] if fits else self.log[-1]["tool"] if self.log else ""
+
+
+def write_truth(capture: Path, target: Path, judge: Judge) -> Counter[str]:
+    """Label every connection of the capture; returns how many there are of each label."""
+    counts: Counter[str] = Counter()
+    with target.open("w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        for row in connections(capture):
+            label, part = judge.label(row)
+            counts[label if part in ("", "attack") else f"{label} ({part})"] += 1
+            is_threat = label not in ("benign", "ambiguous")
+            tool = judge.tool(row) if is_threat else ""
+            writer.writerow(
+                (f"{row.start:.6f}", f"{row.end:.6f}", row.originator, row.orig_port, row.responder, row.resp_port,
+                 row.protocol, label, tool, label if is_threat else "", part, row.packets)
+            )  # fmt: skip
+    return counts
