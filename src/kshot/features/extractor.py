@@ -5,6 +5,8 @@ from __future__ import annotations
 import polars as pl
 
 from kshot.features.flow import flow_features
+from kshot.features.history import past_features
+from kshot.features.memory import new_memory
 from kshot.features.payload import payload_features
 from kshot.features.sequence import sequence_features
 from kshot.features.tiers import tier_of_flows
@@ -20,6 +22,7 @@ class FeatureExtractor:
 
     def __init__(self, *, graph: bool = False) -> None:
         self.graph = graph
+        self._memory = new_memory()
 
     def transform(self, flows: pl.DataFrame) -> pl.DataFrame:
         """Return one row of features a row of `flows`, in the same order.
@@ -31,4 +34,4 @@ class FeatureExtractor:
         features = flow_features(flows, tier)
         if tier >= Tier.PACKETS:
             features = features.with_columns(*sequence_features(flows), *payload_features(flows))
-        return features
+        return features.with_columns(past_features(flows, features, tier, self._memory))

@@ -5,13 +5,19 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 
-from kshot.features import flow, payload, sequence
+from kshot.features import behaviour, flow, payload, relations, sequence
 from kshot.records.columns import Column, Tier
 
 VERSION = 1
 """Raised when a feature changes its meaning without changing its name, type, unit or tier."""
 
-FEATURE_COLUMNS: tuple[Column, ...] = (*flow.COLUMNS, *sequence.COLUMNS, *payload.COLUMNS)
+FEATURE_COLUMNS: tuple[Column, ...] = (
+    *flow.COLUMNS,
+    *sequence.COLUMNS,
+    *payload.COLUMNS,
+    *behaviour.COLUMNS,
+    *relations.COLUMNS,
+)
 """Every feature, in the order of the feature frame."""
 
 _IDENTITY = ("first_time", "originator", "responder", "orig_port", "resp_port", "protocol")
