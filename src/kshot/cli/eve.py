@@ -37,7 +37,9 @@ def eve_lines(alerts: pl.DataFrame, records: pl.DataFrame, threats: Mapping[str,
     for alert in alerts.iter_rows(named=True):
         event: dict[str, Any] = {"timestamp": _time(alert["first_time"]), "event_type": "alert"}
         if is_flow:
-            event |= _flow(records.select(known).row(alert["first_record"] - 1, named=True))
+            # An event tells of one flow, the loudest; when the group began and ended stands in its metadata.
+            flow = records.select(known).row(alert["first_record"] - 1, named=True)
+            event |= {"timestamp": _time(flow["first_time"])} | _flow(flow)
         else:
             event |= {"src_ip": alert["originator"], "dest_ip": alert["responder"]}
         event["alert"] = _alert(alert, threats.get(alert["threat"]))
@@ -87,6 +89,7 @@ def _alert(alert: Mapping[str, Any], threat: Threat | None) -> dict[str, Any]:
         "kshot_p_value": [f"{alert['p_value']:.6g}"] if alert["p_value"] is not None else [],
         "kshot_calibrated": [alert["calibrated"]],
         "kshot_flows": [str(alert["flows"])],
+        "kshot_first_time": [_time(alert["first_time"])] if alert["first_time"] else [],
         "kshot_last_time": [_time(alert["last_time"])] if alert["last_time"] else [],
         "kshot_reasons": alert["reasons"],
         "kshot_record": [str(alert["first_record"])],

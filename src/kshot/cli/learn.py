@@ -12,7 +12,8 @@ from kshot.cli.messages import Messages
 
 if TYPE_CHECKING:
     from kshot.records.threats import Threat
-    from kshot.stream.learning import Lesson
+    from kshot.stream.learning import LearnOptions, Lesson
+    from kshot.stream.metering import MeterOptions
 
 _THREAT = "About the threat"
 
@@ -141,16 +142,16 @@ def learn(
     return 2 if damage else 0
 
 
-def _learn(  # type: ignore[no-untyped-def]
-    name: str, shots: list[str], reference: list[str], meter_options, options, messages: Messages
+def _learn(
+    name: str, shots: list[str], reference: list[str], metering: MeterOptions, options: LearnOptions, messages: Messages
 ) -> tuple[Lesson, list[str]]:
     from kshot.stream.learning import learn as run_learn
     from kshot.stream.pipeline import read_records
 
     with messages.progress("reading", [*shots, *reference]) as on_progress:
         # Each file is one input: what happened around an example must not leak from one capture into another.
-        examples = [(path, read_records([path], meter_options, on_progress)) for path in shots]
-        benign = read_records(reference, meter_options, on_progress) if reference else None
+        examples = [(path, read_records([path], metering, on_progress)) for path in shots]
+        benign = read_records(reference, metering, on_progress) if reference else None
     damage = [line for _, records in examples for line in records.metering.damage]
     damage += benign.metering.damage if benign is not None else []
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

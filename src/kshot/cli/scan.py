@@ -14,7 +14,8 @@ from kshot.cli.messages import Messages
 
 if TYPE_CHECKING:
     from kshot.records.threats import Threat
-    from kshot.stream.pipeline import Records, ScanResult
+    from kshot.stream.metering import MeterOptions
+    from kshot.stream.pipeline import Records, ScanOptions, ScanResult
 
 _CALIBRATION = "Calibration"
 
@@ -102,13 +103,12 @@ def scan(
     kshot scan requests.csv --threats sql-injection --fail-on alert
     """
     from kshot.stream.metering import MeterOptions
-    from kshot.stream.pipeline import ScanOptions
     from kshot.stream.pipeline import scan as run_scan
 
-    options = _options(ScanOptions, false_alarm_rate, alerts_per_day, unknown)
+    options = _options(false_alarm_rate, alerts_per_day, unknown)
     messages = Messages(quiet)
     meter_options = MeterOptions(idle_timeout, active_timeout, not no_tunnels)
-    wanted = _load(flags.comma_list(threats), unknown)
+    wanted, torn = _load(flags.comma_list(threats), unknown)
     records, benign = _read(inputs, reference, meter_options, messages)
     result = run_scan(records, wanted, reference=benign, where=where, options=options)
     for note in result.notes:
@@ -119,7 +119,7 @@ def scan(
 
         told = flags.choose_format(None, verdicts)
         write_frames([result.verdicts], result.verdicts.schema, "csv" if told in ("table", "eve") else told, verdicts)
-    damage = [*records.metering.damage, *(benign.metering.damage if benign else [])]
+    damage = [*torn, *records.metering.damage, *(benign.metering.damage if benign else [])]
     for line in damage:
         messages.fault(line)
     if fail_on is FailOn.ALERT and result.alerts.height and result.calibrated != "none":
@@ -127,8 +127,9 @@ def scan(
     return 2 if damage else 0
 
 
-def _options(make: type, rate: float | None, per_day: float | None, unknown: bool):  # type: ignore[no-untyped-def]
+def _options(rate: float | None, per_day: float | None, unknown: bool) -> ScanOptions:
     from kshot.errors import UserError
+    from kshot.stream.pipeline import ScanOptions
 
     if rate is not None and per_day is not None:
         raise UserError("--false-alarm-rate and --alerts-per-day say the same thing twice; give one")
@@ -136,27 +137,36 @@ def _options(make: type, rate: float | None, per_day: float | None, unknown: boo
         raise UserError(f"--false-alarm-rate {rate:g} is not between 0 and 1")
     if per_day is not None and not per_day > 0:
         raise UserError(f"--alerts-per-day {per_day:g} is not above 0")
-    return make(false_alarm_rate=rate, alerts_per_day=per_day, unknown=unknown)
+    return ScanOptions(false_alarm_rate=rate, alerts_per_day=per_day, unknown=unknown)
 
 
-def _load(names: list[str], unknown: bool) -> list[Threat]:
-    from kshot.errors import ThreatError
+def _load(names: list[str], unknown: bool) -> tuple[list[Threat], list[str]]:
+    """The threats to look for, and a line for each that cannot be read: one torn file must not blind a sensor."""
+    from kshot.errors import InputError, ThreatError
     from kshot.store import ThreatStore, kshot_home
 
     store = ThreatStore(kshot_home())
-    names = names or store.names()
-    if not names and not unknown:
-        raise ThreatError("no threat has been taught; teach one: kshot learn NAME --shots FILE --where EXPR")
-    return [store.load(name) for name in dict.fromkeys(names)]
+    if names:
+        return [store.load(name) for name in dict.fromkeys(names)], []
+    threats: list[Threat] = []
+    torn: list[str] = []
+    for name in store.names():
+        try:
+            threats.append(store.load(name))
+        except InputError as error:
+            torn.append(str(error))
+    if not threats and not unknown:
+        raise ThreatError(
+            torn[0] if torn else "no threat has been taught; teach one: kshot learn NAME --shots FILE --where EXPR"
+        )
+    return threats, torn
 
 
 def _read(
-    inputs: Sequence[str], reference: Sequence[str] | None, options: object, messages: Messages
+    inputs: Sequence[str], reference: Sequence[str] | None, options: MeterOptions, messages: Messages
 ) -> tuple[Records, Records | None]:
-    from kshot.stream.metering import MeterOptions
     from kshot.stream.pipeline import read_records
 
-    assert isinstance(options, MeterOptions)
     with messages.progress("reading", list(inputs)) as on_progress:
         records = read_records(inputs, options, on_progress)
     if not reference:

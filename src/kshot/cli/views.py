@@ -44,10 +44,8 @@ def flow_lines(frames: Iterable[pl.DataFrame]) -> Iterator[str]:
             continue
         view = _flow_view(frame)
         if not widths:
-            widths = [
-                max(least, view[name].str.len_chars().max() or 0)
-                for name, least in zip(_FLOW_VIEW, _FLOW_LEAST, strict=True)
-            ]  # type: ignore[type-var]
+            longest = (max(map(len, view[name])) for name in _FLOW_VIEW)
+            widths = [max(pair) for pair in zip(_FLOW_LEAST, longest, strict=True)]
             yield (
                 "  ".join(_pad_text(name, name, width) for name, width in zip(_FLOW_VIEW, widths, strict=True)).rstrip()
                 + "\n"

@@ -58,7 +58,9 @@ def add_shots(old: Threat, new: Threat) -> Threat:
         raise ThreatError(
             f"the new shots do not have the columns of threat {old.name} ({old.kind}); learn it anew with --replace"
         )
-    shots = pl.concat([old.shots, new.shots.select(old.shots.columns).cast(dict(old.shots.schema))])
+    shots = pl.concat(
+        [old.shots, new.shots.select(pl.col(name).cast(dtype) for name, dtype in old.shots.schema.items())]
+    )
     return replace(
         old,
         shots=shots.unique(maintain_order=True, keep="first"),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -94,10 +96,20 @@ def learn(
         attack=options.attack,
         description=options.description,
         severity=options.severity,
-        source=", ".join(source for source, _ in examples) + (f" where {options.where}" if options.where else ""),
+        source=_provenance([source for source, _ in examples], options.where),
     )
     quality = shot_quality(shots, rest, options.random_state)
     return Lesson(threat, labelled, rest.height, dropped, quality, [places[row] for row in kept])
+
+
+# An IPv4 or IPv6 address: a threat may be handed on, and must not tell who was attacked.
+_ADDRESS = re.compile(r"\b\d{1,3}(?:\.\d{1,3}){3}\b|(?<![\w:])(?:[0-9a-fA-F]{0,4}:){2,7}[0-9a-fA-F]{0,4}(?![\w:])")
+
+
+def _provenance(sources: Sequence[str], where: str | None) -> str:
+    """File names without their folders, and the expression without addresses."""
+    told = ", ".join(Path(source).name for source in sources)
+    return _ADDRESS.sub("(address)", told + (f" where {where}" if where else ""))
 
 
 def _check_kinds(kind: str, examples: Sequence[tuple[str, Records]], reference: Records | None) -> None:

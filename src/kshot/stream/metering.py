@@ -77,6 +77,11 @@ def stretches(
     paths: Sequence[str | Path], options: MeterOptions, on_progress: OnProgress | None, metering: Metering
 ) -> Iterator[Iterator[pl.DataFrame]]:
     """Give an iterator of flow frames for each stretch of captures that follow each other in time."""
+    for path in paths:
+        # A wrong file among many is better told before an hour of metering; a pipe can be read only once.
+        if str(path) != STDIN and not Path(path).is_fifo():
+            with CaptureReader(path):
+                pass
     state = _Stretching(list(paths), options, on_progress, metering)
     while state.left:
         yield state.stretch()
@@ -120,7 +125,7 @@ class _Stretching:
         """Whether the capture's first packet comes within an idle timeout after the last one seen."""
         if self._end_nanoseconds is None:
             return True
-        if str(path) == STDIN:
+        if str(path) == STDIN or Path(path).is_fifo():
             return False
         first = _first_time(path)
         gap = self._options.idle_timeout_seconds * 1e9
