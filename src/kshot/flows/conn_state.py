@@ -9,7 +9,7 @@ from kshot.flows.layout import (
     STATUS_STATE,
     STATUS_WAS_CLOSED,
 )
-from kshot.jit import njit
+from kshot.jit import njit_bare
 
 FIN, SYN, RST, PSH, ACK = 1, 2, 4, 8, 16
 
@@ -23,7 +23,7 @@ S0, S1, SF, REJ, S2, S3, RSTO, RSTR, RSTOS0, RSTRH, SH, SHR, OTH = range(13)
 """In the order of records.flows.CONN_STATES."""
 
 
-@njit
+@njit_bare
 def follow_tcp(status: int, side: int, flags: int) -> int:
     """The status bits after `side` has sent a segment with `flags`.
 
@@ -68,7 +68,7 @@ def follow_tcp(status: int, side: int, flags: int) -> int:
     return status
 
 
-@njit
+@njit_bare
 def conn_state(protocol: int, status: int, originator: int, orig_packets: int, resp_packets: int, payload: int) -> int:
     """Index into CONN_STATES, by the rules of Zeek's base/protocols/conn/main.zeek.
 

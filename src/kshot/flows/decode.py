@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from kshot.jit import njit
+from kshot.jit import njit_bare
 
 Bytes = NDArray[np.uint8]
 Words = NDArray[np.int64]
@@ -52,19 +52,19 @@ _ETHERNET, _TYPE, _RAW, _IPV4, _IPV6, _PPP = range(6)
 _OUTSIDE = -1
 
 
-@njit
+@njit_bare
 def be16(buffer: Bytes, at: int) -> int:
     """Two bytes, most significant first."""
     return (np.int64(buffer[at]) << 8) | np.int64(buffer[at + 1])
 
 
-@njit
+@njit_bare
 def be32(buffer: Bytes, at: int) -> int:
     """Four bytes, most significant first."""
     return (be16(buffer, at) << 16) | be16(buffer, at + 2)
 
 
-@njit
+@njit_bare
 def icmp_ports(version6: bool, kind: int, code: int) -> tuple[int, int, bool]:
     """(sender's port, receiver's port, one way) of an ICMP message, after the community ID spec and Zeek.
 
@@ -91,7 +91,7 @@ def icmp_ports(version6: bool, kind: int, code: int) -> tuple[int, int, bool]:
     return kind, code, True
 
 
-@njit
+@njit_bare
 def _set_key(
     fields: Words, a: int, b: int, c: int, d: int, sport: int, dport: int, ports: int, network: int, one_way: bool
 ) -> None:
@@ -117,7 +117,7 @@ def _set_key(
     fields[F_SIDE] = 1 if upper else 0
 
 
-@njit
+@njit_bare
 def _first_layer(buffer: Bytes, at: int, captured_end: int, wire_end: int, link: int) -> tuple[int, int, int]:
     """(layer, EtherType, where it begins) of a frame by its LINKTYPE; layer < 0: -1 - verdict."""
     if link == 1:
@@ -155,7 +155,7 @@ def _first_layer(buffer: Bytes, at: int, captured_end: int, wire_end: int, link:
     return -1 - NON_IP, 0, at
 
 
-@njit
+@njit_bare
 def _gre_payload(buffer: Bytes, at: int, captured_end: int) -> tuple[int, int, int]:
     """(layer, EtherType, where it begins) inside a GRE packet (RFC 2784, 2890, 2637, ERSPAN); layer < 0: no idea."""
     if at + 4 > captured_end:
@@ -189,7 +189,7 @@ def _gre_payload(buffer: Bytes, at: int, captured_end: int) -> tuple[int, int, i
     return _TYPE, kind, inner
 
 
-@njit
+@njit_bare
 def _gtpu_payload(buffer: Bytes, at: int, captured_end: int) -> int:
     """Where the IP packet inside a GTP-U datagram begins (3GPP TS 29.281, 5.1); -1: it carries none."""
     if at + 8 > captured_end or (buffer[at] & 0xF0) != 0x30 or buffer[at + 1] != 255:
@@ -215,7 +215,7 @@ def _gtpu_payload(buffer: Bytes, at: int, captured_end: int) -> int:
     return -1
 
 
-@njit
+@njit_bare
 def decode_frame(buffer: Bytes, start: int, captured: int, wire: int, link: int, unwrap: bool, fields: Words) -> int:
     """Decode one frame into `fields` and return its verdict; `fields` holds a packet only if that is METERED.
 

@@ -40,11 +40,11 @@ from kshot.flows.layout import (
     TOTAL_PACKETS,
 )
 from kshot.flows.pools import Floats, Halves, Octets, Singles, Words
-from kshot.jit import njit
+from kshot.jit import njit_bare
 from kshot.records.flows import PAYLOAD_BYTES, SEQUENCE_PACKETS
 
 
-@njit
+@njit_bare
 def clear_counts(words: Words, at: int, time: int) -> None:
     """Begin a full record's counts anew at `time`; key, status, slice and total stay."""
     words[at + FIRST_TIME] = time
@@ -53,7 +53,7 @@ def clear_counts(words: Words, at: int, time: int) -> None:
         words[i] = 0
 
 
-@njit
+@njit_bare
 def add_packet(
     words: Words,
     halves: Halves,
@@ -125,7 +125,7 @@ def add_packet(
         half += 1
 
 
-@njit
+@njit_bare
 def replay_small(
     words: Words, halves: Halves, floats: Floats, singles: Singles, octets: Octets, small: int, at: int
 ) -> None:
@@ -157,7 +157,7 @@ def replay_small(
         )
 
 
-@njit
+@njit_bare
 def keep_payload(
     words: Words,
     halves: Halves,
@@ -185,7 +185,7 @@ def keep_payload(
     words[at] = length
 
 
-@njit
+@njit_bare
 def block_of(words: Words, at: int, side: int) -> int:
     """The payload block of one side of the record at `at`; 0 is none."""
     return (words[at + BLOCKS] >> (32 * side)) & 0xFFFFFFFF

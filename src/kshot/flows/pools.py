@@ -47,7 +47,7 @@ from kshot.flows.layout import (
     STATUS_LIST,
     TOUCHED,
 )
-from kshot.jit import njit
+from kshot.jit import njit_bare
 
 Words = NDArray[np.int64]
 Halves = NDArray[np.int32]
@@ -118,7 +118,7 @@ def make_arena(memory_bytes: int, *, idle_nanoseconds: int, active_nanoseconds: 
     return Arena(words, words.view(np.int32), words.view(np.float64), words.view(np.float32), words.view(np.uint8))
 
 
-@njit
+@njit_bare
 def hash_key(words: Words, at: int, seed: int) -> int:
     """31 bits of the six-word key at `at`. Products stay below 2**63, so nothing overflows with or without the JIT."""
     value = seed
@@ -132,7 +132,7 @@ def hash_key(words: Words, at: int, seed: int) -> int:
     return (value ^ (value >> 15)) & 0x7FFFFFFF
 
 
-@njit
+@njit_bare
 def base_of(words: Words, record: int) -> int:
     """Where a record begins. Small records are numbered first, full ones after them."""
     small = words[C_SMALL_CAPACITY]
@@ -141,7 +141,7 @@ def base_of(words: Words, record: int) -> int:
     return words[C_FULL] + (record - small) * FULL_WORDS
 
 
-@njit
+@njit_bare
 def append_to_list(words: Words, halves: Halves, record: int, which: int) -> None:
     """Put a record that is in no list at the end of one."""
     links = 2 * words[C_LINKS]
@@ -159,7 +159,7 @@ def append_to_list(words: Words, halves: Halves, record: int, which: int) -> Non
         words[at + QUEUED] = words[at + TOUCHED]
 
 
-@njit
+@njit_bare
 def take_from_list(words: Words, halves: Halves, record: int) -> None:
     """Take a record out of the list it is in."""
     links = 2 * words[C_LINKS]
@@ -176,7 +176,7 @@ def take_from_list(words: Words, halves: Halves, record: int) -> None:
         halves[links + 2 * after + 1] = before
 
 
-@njit
+@njit_bare
 def find_slot(words: Words, hashed: int, record: int) -> int:
     """The slot that holds `record`, or with record -1 the empty slot where a new one belongs."""
     slots = words[C_SLOTS]
@@ -190,7 +190,7 @@ def find_slot(words: Words, hashed: int, record: int) -> int:
     return place
 
 
-@njit
+@njit_bare
 def clear_slot(words: Words, place: int) -> None:
     """Empty a slot and move back whatever had to step aside for it (Knuth, TAOCP 3, 6.4, algorithm R)."""
     slots = words[C_SLOTS]
@@ -208,7 +208,7 @@ def clear_slot(words: Words, place: int) -> None:
     words[slots + hole] = 0
 
 
-@njit
+@njit_bare
 def free_blocks(words: Words, at: int) -> None:
     """Give back both payload blocks of the record at `at`."""
     both = words[at + BLOCKS]
@@ -219,7 +219,7 @@ def free_blocks(words: Words, at: int) -> None:
             words[C_BLOCK_FREE] = block
 
 
-@njit
+@njit_bare
 def new_block(words: Words) -> int:
     """An empty payload block; 0 when all are taken."""
     block = words[C_BLOCK_FREE]
@@ -234,7 +234,7 @@ def new_block(words: Words) -> int:
     return block
 
 
-@njit
+@njit_bare
 def free_record(words: Words, record: int) -> None:
     """Give back a record that is in no list and no slot; a free one's first word leads to the next free one."""
     at = base_of(words, record)
@@ -243,7 +243,7 @@ def free_record(words: Words, record: int) -> None:
     words[which] = record
 
 
-@njit
+@njit_bare
 def new_small(words: Words) -> int:
     """An unused small record, or -1."""
     record = words[C_SMALL_FREE]
@@ -256,7 +256,7 @@ def new_small(words: Words) -> int:
     return np.int64(-1)
 
 
-@njit
+@njit_bare
 def new_full(words: Words) -> int:
     """An unused full record, or -1."""
     record = words[C_FULL_FREE]

@@ -117,7 +117,7 @@ from kshot.flows.pools import (
     new_small,
     take_from_list,
 )
-from kshot.jit import njit
+from kshot.jit import njit_bare
 
 _ROWS_IN_RESERVE = 40
 """More rows than one packet can fill: what the sweep ends, what is evicted for it, its own flow's last slice."""
@@ -127,7 +127,7 @@ _SPARED = 4
 """Records an eviction may pass over because packets came since they were queued (the clock algorithm)."""
 
 
-@njit
+@njit_bare
 def write_row(
     words: Words, halves: Halves, floats: Floats, singles: Singles, octets: Octets, record: int, reason: int
 ) -> None:
@@ -156,7 +156,7 @@ def write_row(
         to += BLOCK_WORDS
 
 
-@njit
+@njit_bare
 def end_flow(
     words: Words, halves: Halves, floats: Floats, singles: Singles, octets: Octets, record: int, reason: int
 ) -> None:
@@ -178,7 +178,7 @@ def end_flow(
     free_record(words, record)
 
 
-@njit
+@njit_bare
 def _move(
     words: Words, halves: Halves, floats: Floats, singles: Singles, octets: Octets, record: int, which: int
 ) -> None:
@@ -186,7 +186,7 @@ def _move(
     append_to_list(words, halves, record, which)
 
 
-@njit
+@njit_bare
 def _evict_small(words: Words, halves: Halves, floats: Floats, singles: Singles, octets: Octets, spared: int) -> bool:
     """End the small record that is missed least: a closed one, the oldest one-packet flow, a two-packet one."""
     for which in (LIST_CLOSED_SMALL, LIST_ONE, LIST_TWO):
@@ -199,7 +199,7 @@ def _evict_small(words: Words, halves: Halves, floats: Floats, singles: Singles,
     return False
 
 
-@njit
+@njit_bare
 def _evict_full(words: Words, halves: Halves, floats: Floats, singles: Singles, octets: Octets) -> None:
     """End the full record that is missed least: a closed one, one of few packets, the longest silent of the others."""
     for which in (LIST_CLOSED_FULL, LIST_YOUNG, LIST_ESTABLISHED):
@@ -216,7 +216,7 @@ def _evict_full(words: Words, halves: Halves, floats: Floats, singles: Singles, 
         return
 
 
-@njit
+@njit_bare
 def sweep(words: Words, halves: Halves, floats: Floats, singles: Singles, octets: Octets) -> None:
     """Look at the longest waiting records of one list, a list a call, and end those that are over.
 
@@ -243,7 +243,7 @@ def sweep(words: Words, halves: Halves, floats: Floats, singles: Singles, octets
             _move(words, halves, floats, singles, octets, record, which)
 
 
-@njit
+@njit_bare
 def _advance_clock(words: Words, time: int) -> None:
     """Let the meter's clock follow packet time, but never backwards, and never after a stray packet alone."""
     if not words[C_STARTED]:
@@ -264,7 +264,7 @@ def _advance_clock(words: Words, time: int) -> None:
         words[C_CLOCK] += step
 
 
-@njit
+@njit_bare
 def _join_fragment(words: Words, fields: Words, time: int) -> None:
     """A first fragment leaves its flow behind for the later ones; a later one takes it over.
 
@@ -300,7 +300,7 @@ def _join_fragment(words: Words, fields: Words, time: int) -> None:
         fields[F_PROTOCOL] = fields[F_KEY + 4] & 255
 
 
-@njit
+@njit_bare
 def _settle_originator(status: int, side: int, flags: int) -> int:
     """The side of the first SYN without ACK is the originator, or the other side than that of the first SYN+ACK."""
     if flags & SYN and not status & STATUS_SYN:
@@ -311,7 +311,7 @@ def _settle_originator(status: int, side: int, flags: int) -> int:
     return status
 
 
-@njit
+@njit_bare
 def _keep(
     words: Words,
     halves: Halves,
@@ -343,7 +343,7 @@ def _keep(
     )
 
 
-@njit
+@njit_bare
 def _open_flow(
     words: Words,
     halves: Halves,
@@ -379,7 +379,7 @@ def _open_flow(
     _keep(words, halves, floats, singles, octets, record, at, side, buffer, fields)
 
 
-@njit
+@njit_bare
 def _note(
     words: Words,
     halves: Halves,
@@ -401,7 +401,7 @@ def _note(
     halves[2 * (at + SMALL_TRAITS) + index] = traits - (1 << 32) if traits >= 1 << 31 else traits
 
 
-@njit
+@njit_bare
 def _promote(words: Words, halves: Halves, floats: Floats, singles: Singles, octets: Octets, record: int) -> int:
     """Make a small record a full one; return its new number."""
     full = new_full(words)
@@ -420,7 +420,7 @@ def _promote(words: Words, halves: Halves, floats: Floats, singles: Singles, oct
     return full
 
 
-@njit
+@njit_bare
 def _slice(
     words: Words, halves: Halves, floats: Floats, singles: Singles, octets: Octets, record: int, time: int
 ) -> None:
@@ -435,7 +435,7 @@ def _slice(
             words[words[C_BLOCKS] + block * BLOCK_WORDS] = 0
 
 
-@njit
+@njit_bare
 def _continue_flow(
     words: Words,
     halves: Halves,
@@ -497,7 +497,7 @@ def _continue_flow(
     _keep(words, halves, floats, singles, octets, record, at, side, buffer, fields)
 
 
-@njit
+@njit_bare
 def _lookup(words: Words, hashed: int, fields: Words) -> int:
     """The record of the packet's flow, or -1."""
     slots = words[C_SLOTS]
@@ -518,7 +518,7 @@ def _lookup(words: Words, hashed: int, fields: Words) -> int:
         place = (place + 1) & mask
 
 
-@njit
+@njit_bare
 def meter_frames(
     words: Words,
     halves: Halves,
@@ -576,7 +576,7 @@ def meter_frames(
     return len(offsets)
 
 
-@njit
+@njit_bare
 def end_all(words: Words, halves: Halves, floats: Floats, singles: Singles, octets: Octets) -> bool:
     """End every open flow while the export area has room; return whether all are ended."""
     for which in range(LISTS):
