@@ -73,6 +73,7 @@ def _roles() -> dict[str, list[tuple[Role, float]]]:
         (web.browse, 6), (web.browse, 10), (machines.look_up, 3), (files.send_mail, 20), (machines.ntp_query, 25),
         (web.post_form, 15), (web.telemetry, 11),
     ]  # fmt: skip
+    # fmt: off
     return {
         "desk1": [*desk, (web.mistype_basic, 40), (web.download, 40)],
         "desk2": [*desk, (files.ftp_transfer, 30), (web.upload, 40)],
@@ -81,29 +82,32 @@ def _roles() -> dict[str, list[tuple[Role, float]]]:
         "dev": [
             (files.ssh_session, 12), (files.copy_files, 20), (machines.query_database, 8), (web.browse, 10),
             (machines.look_up, 6), (web.download, 25), (files.ssh_command, 8),
-        ],  # fmt: skip
+        ],
         "admin": [
             (files.ssh_command, 7), (files.ssh_mistyped, 16), (files.ftp_mistyped, 25), (files.ssh_session, 20),
             (web.mistype_basic, 25), (machines.look_up, 8), (web.browse, 14), (machines.check_ports, 25),
             (machines.modbus_write, 25), (machines.transfer_zone, 40), (machines.trace_path, 35),
-        ],  # fmt: skip
+        ],
         "partner": [(files.ftp_transfer, 14), (files.copy_files, 25), (web.browse, 12), (files.ftp_mistyped, 50)],
         "backup": [(files.back_up, 18), (machines.dump_database, 30), (files.ssh_command, 30)],
         "monitor": [
             (web.health, 2), (web.health_tls, 3), (machines.check_ports, 6), (machines.ping, 4),
             (machines.look_up, 5), (machines.ping_sweep, 30), (machines.mqtt_probe, 12), (files.smtp_probe, 11),
-        ],  # fmt: skip
+        ],
         "sensor1": [(machines.mqtt_stream, 1), (machines.ntp_query, 16), (machines.mqtt_publish, 4)],
         "sensor2": [(machines.mqtt_publish, 3), (machines.ntp_query, 16), (web.telemetry, 5), (machines.look_up, 20)],
-        "hmi": [(machines.modbus_poll, 1), (machines.modbus_read, 3), (machines.mqtt_watch, 6), (machines.ntp_query, 20)],
+        "hmi": [
+            (machines.modbus_poll, 1), (machines.modbus_read, 3), (machines.mqtt_watch, 6), (machines.ntp_query, 20),
+        ],
         "app": [
             (machines.query_database, 2), (machines.database_session, 6), (web.telemetry_tls, 6), (machines.look_up, 4),
             (web.health, 3), (files.send_mail, 15), (web.update, 30), (machines.ntp_query, 20),
-        ],  # fmt: skip
+        ],
         "crawler": [(web.crawl, 12), (web.browse, 8)],
         "shell": [(web.update, 25), (machines.look_up, 8), (machines.ntp_query, 20)],
         "mail": [(machines.mail_lookups, 5)],
     }
+    # fmt: on
 
 
 def play(role: Role, mean_seconds: float, actor: Actor) -> None:
@@ -114,7 +118,7 @@ def play(role: Role, mean_seconds: float, actor: Actor) -> None:
             role(actor)
         except (OSError, EOFError, ValueError, subprocess.SubprocessError):
             pass
-        except Exception as error:  # noqa: BLE001  a role must not end the others
+        except Exception as error:  # one role's mistake must not end the others
             print(f"{actor.host} {role.__name__}: {type(error).__name__}: {error}", flush=True)
         actor.wait(mean_seconds)
 

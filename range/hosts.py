@@ -87,7 +87,9 @@ class Net:
         """Address, route and TCP stack of one host."""
         allowed = Path("/proc/sys/net/ipv4/tcp_allowed_congestion_control").read_text().split()
         if host["sysctl"]["net.ipv4.tcp_congestion_control"] not in allowed:
-            host["sysctl"]["net.ipv4.tcp_congestion_control"] = allowed[0]  # cubic is kept from namespaces on some systems
+            host["sysctl"]["net.ipv4.tcp_congestion_control"] = allowed[
+                0
+            ]  # cubic is kept from namespaces on some systems
         settings = {"net.ipv6.conf.all.disable_ipv6": 1, **host["sysctl"]}
         self.call(name, ["sysctl", "-q", "-w", *(f"{key}={value}" for key, value in settings.items())])
         gateway, mac = host["gateway"], host["gateway_mac"]
@@ -136,7 +138,23 @@ class Net:
 
     def start_capture(self, path: Path, snap_bytes: int) -> None:
         """tcpdump on the router's span port."""
-        command = ["nice", "-n", "-15", "tcpdump", "-i", "span0", "-s", str(snap_bytes), "-B", "65536", "-w", str(path), "-Z", "root", "-U"]
+        command = [
+            "nice",
+            "-n",
+            "-15",
+            "tcpdump",
+            "-i",
+            "span0",
+            "-s",
+            str(snap_bytes),
+            "-B",
+            "65536",
+            "-w",
+            str(path),
+            "-Z",
+            "root",
+            "-U",
+        ]
         self.capture = subprocess.Popen([*command, "ip"], stderr=subprocess.PIPE, text=True)
         deadline = time.monotonic() + 5
         while not path.exists() and time.monotonic() < deadline:

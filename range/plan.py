@@ -40,9 +40,22 @@ LINKS = {
     "wan": ((12.0, 60.0), (0.3, 4.0), (0.0, 0.003), (8.0, 50.0)),
     "far": ((60.0, 130.0), (1.0, 10.0), (0.0, 0.006), (4.0, 20.0)),
 }
-OUTSIDE = ("198.18.{}.{}", "198.19.{}.{}", "203.0.113.{1}", "198.51.100.{1}", "100.{2}.{0}.{1}")
-"""Address space set aside for benchmarks, documentation and carriers (RFC 2544, 5737, 6598): nobody's, in any case."""
-WORDS = ("alder", "birch", "cedar", "delta", "ember", "falcon", "garnet", "harbor", "iris", "jasper", "kestrel", "linden")
+OUTSIDE = ("198.18.{0}.{1}", "198.19.{0}.{1}", "203.0.113.{1}", "198.51.100.{1}")
+"""Address space set aside for benchmarks and documentation (RFC 2544, 5737): nobody's, in any case."""
+WORDS = (
+    "alder",
+    "birch",
+    "cedar",
+    "delta",
+    "ember",
+    "falcon",
+    "garnet",
+    "harbor",
+    "iris",
+    "jasper",
+    "kestrel",
+    "linden",
+)
 USERS = ("anna", "boris", "chloe", "dmitri", "elena", "farid", "greta", "hugo", "ines", "jonas", "karin", "liam")
 
 
@@ -83,7 +96,7 @@ def _inside_prefixes(rng: random.Random) -> tuple[str, str, str]:
 
 def _outside_address(rng: random.Random, taken: set[str]) -> str:
     while True:
-        address = rng.choice(OUTSIDE).format(rng.randrange(1, 255), rng.randrange(2, 254), rng.randrange(64, 127))
+        address = rng.choice(OUTSIDE).format(rng.randrange(1, 255), rng.randrange(2, 254))
         if address not in taken:
             return address
 

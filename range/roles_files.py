@@ -41,7 +41,10 @@ def send_mail(actor: Actor) -> None:
             server.starttls(context=context)
         for _ in range(rng.choice((1, 1, 1, 3))):
             message = EmailMessage()
-            message["From"], message["To"] = f"{actor.host}@{actor.plan['domain']}", f"x{rng.randrange(50)}@{actor.plan['site']}"
+            message["From"], message["To"] = (
+                f"{actor.host}@{actor.plan['domain']}",
+                f"x{rng.randrange(50)}@{actor.plan['site']}",
+            )
             message["Subject"] = f"note {rng.randrange(10**6)}"
             message.set_content("words and words\n" * rng.randint(1, 200))
             if rng.random() < 0.4:
@@ -118,7 +121,17 @@ def copy_files(actor: Actor) -> None:
         actor.shell([*_ssh(actor, password, "sftp"), remote], 30, text=script)
     else:
         inner = " ".join(["ssh", *SSH_OPTIONS, "-p", str(actor.port("ssh"))])
-        command = ["sshpass", "-p", password, "rsync", "-a", "-e", inner, f"/home/{user}/", f"{remote}:sync-{rng.randrange(3)}/"]
+        command = [
+            "sshpass",
+            "-p",
+            password,
+            "rsync",
+            "-a",
+            "-e",
+            inner,
+            f"/home/{user}/",
+            f"{remote}:sync-{rng.randrange(3)}/",
+        ]
         actor.shell(command, 30)
 
 
@@ -128,7 +141,9 @@ def ftp_transfer(actor: Actor) -> None:
     user, password = actor.user()
     port, address = actor.port("ftp"), actor.address("files")
     if rng.random() < 0.6:
-        jobs = rng.choice((f"get -O {HOME}/tmp doc1.dat", f"put /home/{user}/doc2.dat -o up.dat", "ls; ls -la", "mget -O /tmp doc*"))
+        jobs = rng.choice(
+            (f"get -O {HOME}/tmp doc1.dat", f"put /home/{user}/doc2.dat -o up.dat", "ls; ls -la", "mget -O /tmp doc*")
+        )
         script = f"set net:max-retries 1; set ftp:passive-mode {rng.choice(('on', 'on', 'off'))}; {jobs}; bye"
         actor.shell(["lftp", "-u", f"{user},{password}", "-p", str(port), "-e", script, address], 40)
     else:
@@ -163,7 +178,9 @@ def back_up(actor: Actor) -> None:
         actor.shell(["sshpass", "-p", password, "rsync", "-W", "-e", inner, str(path), target], 60)
     elif kind < 0.7:
         scheme, port = rng.choice((("http", 80), ("https", 443)))
-        actor.shell(["curl", "-sk", "-T", str(path), f"{scheme}://{actor.address('cdn')}:{port}/app/backup/{path.name}"], 60)
+        actor.shell(
+            ["curl", "-sk", "-T", str(path), f"{scheme}://{actor.address('cdn')}:{port}/app/backup/{path.name}"], 60
+        )
     else:
         url = f"ftp://{actor.address('files')}:{actor.port('ftp')}/bk-{rng.randrange(4)}"
         actor.shell(["curl", "-s", "-u", f"{user}:{password}", "-T", str(path), url], 60)

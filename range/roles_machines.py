@@ -41,7 +41,9 @@ def _some_name(actor: Actor) -> tuple[str, str]:
         return f"{reverse}.in-addr.arpa", "PTR"
     if kind < 0.75:
         token = "".join(rng.choices("abcdefghijklmnopqrstuvwxyz", k=rng.randint(7, 15)))
-        return rng.choice((f"{token}.{plan['domain']}", token + ".example", f"{token}.{rng.randrange(99)}.{plan['site']}")), "A"
+        return rng.choice(
+            (f"{token}.{plan['domain']}", token + ".example", f"{token}.{rng.randrange(99)}.{plan['site']}")
+        ), "A"
     if kind < 0.9:
         return rng.choice((plan["domain"], f"s1._domainkey.{plan['domain']}")), rng.choice(("TXT", "MX", "NS"))
     return f"_ldap._tcp.{plan['domain']}", "SRV"
@@ -182,8 +184,12 @@ def query_database(actor: Actor) -> None:
     """One query in one connection: a few bytes back, or many."""
     rng = actor.rng
     start = rng.randrange(19000)
-    query = rng.choice((f"select * from readings where id = {start}", "select count(*) from readings",
-                        f"select * from readings where id between {start} and {start + rng.randrange(1000)}"))  # fmt: skip
+    end = start + rng.randrange(1000)
+    one, some = (
+        f"select * from readings where id = {start}",
+        f"select * from readings where id between {start} and {end}",
+    )
+    query = rng.choice((one, "select count(*) from readings", some))
     actor.shell([*_psql(actor), "-c", query], 15)
 
 

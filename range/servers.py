@@ -50,7 +50,18 @@ def make_users(users: dict[str, str], rng: random.Random) -> None:
 def make_certificate(plan: dict) -> None:
     """One self-made certificate for all TLS servers of the run; RSA or elliptic, by the seed."""
     kind = ["rsa:2048"] if plan["seed"] % 2 else ["ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"]
-    command = ["openssl", "req", "-x509", "-newkey", *kind, "-nodes", "-days", "30", "-subj", f"/CN=www.{plan['domain']}"]
+    command = [
+        "openssl",
+        "req",
+        "-x509",
+        "-newkey",
+        *kind,
+        "-nodes",
+        "-days",
+        "30",
+        "-subj",
+        f"/CN=www.{plan['domain']}",
+    ]
     command += ["-keyout", str(HOME / "key.pem"), "-out", str(HOME / "cert.pem")]
     subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
     (HOME / "key.pem").chmod(0o644)
@@ -108,14 +119,17 @@ def start_ssh(net: Net, name: str, port: int, rng: random.Random) -> None:
     net.spawn(name, ["/usr/sbin/sshd", "-D", "-e", "-f", _write(f"{name}/sshd_config", config)], f"{name}-sshd")
 
 
-def start_ftp(net: Net, name: str, port: int) -> None:
+def start_ftp(net: Net, name: str, port: int, rng: random.Random) -> None:
     """vsftpd with the run's accounts."""
     config = (
         f"listen=YES\nlisten_port={port}\nlisten_ipv6=NO\nbackground=NO\nanonymous_enable=NO\nlocal_enable=YES\n"
         "write_enable=YES\nseccomp_sandbox=NO\npam_service_name=vsftpd\nsecure_chroot_dir=/run/vsftpd/empty\n"
         "xferlog_enable=NO\nisolate_network=NO\nisolate=NO\nmax_per_ip=60\nport_enable=YES\n"
     )
-    _write("shells", "")
+    if rng.random() < 0.6:  # many servers answer a wrong password at once; PAM's default waits two seconds
+        Path("/etc/pam.d/vsftpd").write_text("auth required pam_unix.so nodelay\naccount required pam_unix.so\n")
+        config += "delay_failed_login=0\n"
+    config += f"max_login_fails={rng.choice((1, 3, 3))}\n"
     Path("/etc/ftpusers").write_text("root\n")
     net.spawn(name, ["vsftpd", _write(f"{name}/vsftpd.conf", config)], f"{name}-vsftpd")
 
@@ -149,11 +163,12 @@ def start_dns(net: Net, rng: random.Random) -> None:
     address = {host["name"]: host["address"] for host in plan["hosts"]}
     shared = "no-resolv\nno-hosts\nuser=root\nbind-interfaces\nno-daemon\n"
     records = dns_records(plan, rng)
-    zones = f"local=/{plan['domain']}/\nlocal=/{plan['site']}/\nlocal=/example/\nlocal=/arpa/\nlocal-ttl={rng.choice((5, 30, 60))}\n"
+    zones = "".join(f"local=/{zone}/\n" for zone in (plan["domain"], plan["site"], "example", "arpa"))
+    zones += f"local-ttl={rng.choice((5, 30, 60))}\n"
     upstream = _write("auth/dnsmasq.conf", shared + zones + "\n".join(records) + "\n")
     forward = (
-        f"server={address['auth']}\nserver=/{plan['tunnel_domain']}/{address['c2']}\ncache-size={rng.choice((0, 150, 400))}\n"
-        "rebind-domain-ok=/example/\ndns-forward-max=500\n"
+        f"server={address['auth']}\nserver=/{plan['tunnel_domain']}/{address['c2']}\n"
+        f"cache-size={rng.choice((0, 150, 400))}\nrebind-domain-ok=/example/\ndns-forward-max=500\n"
     )
     net.spawn("auth", ["dnsmasq", "-C", upstream, "--pid-file="], "auth-dnsmasq")
     net.spawn("dns", ["dnsmasq", "-C", _write("dns/dnsmasq.conf", shared + forward), "--pid-file="], "dns-dnsmasq")
@@ -214,7 +229,7 @@ def start_all(net: Net) -> None:
         start_web(net, name, rng)
     start_ssh(net, "shell", ports["ssh"], rng)
     start_ssh(net, "files", ports["ssh"], rng)
-    start_ftp(net, "files", ports["ftp"])
+    start_ftp(net, "files", ports["ftp"], rng)
     start_mqtt(net)
     smtp = [VENV_PYTHON, str(HERE / "mailserver.py"), str(ports["smtp"]), str(HOME)]
     net.spawn("mail", smtp, "mail-smtp")
@@ -234,4 +249,6 @@ def wait_for_ports(net: Net, wanted: dict[str, int]) -> None:
                 break
             time.sleep(0.25)
         else:
-            raise SystemExit(f"range: {name} does not listen on {port}; see its log in {HOME}/tmp ({socket.gethostname()})")
+            raise SystemExit(
+                f"range: {name} does not listen on {port}; see its log in {HOME}/tmp ({socket.gethostname()})"
+            )

@@ -23,7 +23,8 @@ ICMP_ERRORS = (3, 4, 5, 11, 12)
 PAIRS = {0: 8, 14: 13, 16: 15, 18: 17}
 """ICMP answers and the type that asked."""
 COLUMNS = (
-    "start", "end", "originator", "orig_port", "responder", "resp_port", "protocol", "label", "tool", "threat", "part", "packets",
+    "start", "end", "originator", "orig_port", "responder", "resp_port", "protocol", "label", "tool", "threat", "part",
+    "packets",
 )  # fmt: skip
 
 

@@ -59,7 +59,9 @@ def beacon(url: str, every: float, jitter: float, method: str, cookie: bool) -> 
     while True:
         try:
             if parts.scheme == "https":
-                connection: http.client.HTTPConnection = http.client.HTTPSConnection(parts.netloc, timeout=8, context=context)
+                connection: http.client.HTTPConnection = http.client.HTTPSConnection(
+                    parts.netloc, timeout=8, context=context
+                )
             else:
                 connection = http.client.HTTPConnection(parts.netloc, timeout=8)
             headers = {"User-Agent": "Mozilla/5.0 (Windows NT 10.0; Win64; x64; Trident/7.0; rv:11.0) like Gecko"}

@@ -1,4 +1,4 @@
-"""Data out by DNS, the plain way: random bytes, coded, in the names that are asked for; and the server that takes them."""
+"""Data out by DNS, the plain way: random bytes in the names that are asked for; and the server that takes them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,12 @@ def resolver() -> str:
 def ask(server: str, name: str, kind: int) -> None:
     """One question from a socket of its own."""
     labels = b"".join(bytes([len(part)]) + part.encode() for part in name.split("."))
-    question = struct.pack(">HHHHHH", random.randrange(65536), 0x0100, 1, 0, 0, 0) + labels + b"\0" + struct.pack(">HH", kind, 1)
+    question = (
+        struct.pack(">HHHHHH", random.randrange(65536), 0x0100, 1, 0, 0, 0)
+        + labels
+        + b"\0"
+        + struct.pack(">HH", kind, 1)
+    )
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         sock.settimeout(2)
         sock.sendto(question, (server, 53))
@@ -65,7 +70,9 @@ def serve(domain: str) -> None:
                 data = b""
             count = 1 if data else 0
             record = b"\xc0\x0c" + struct.pack(">HHIH", kind, 1, 1, len(data)) + data if data else b""
-            sock.sendto(question[:2] + b"\x84\x00" + struct.pack(">HHHH", 1, count, 0, 0) + question[12:end] + record, sender)
+            sock.sendto(
+                question[:2] + b"\x84\x00" + struct.pack(">HHHH", 1, count, 0, 0) + question[12:end] + record, sender
+            )
 
 
 def main() -> None:

@@ -24,7 +24,9 @@ def main() -> None:
                 elif what == "coils":
                     client.write_coil(place, random.random() < 0.5, device_id=1)
                 elif what == "registers":
-                    client.write_registers(place, [random.randrange(65536) for _ in range(30)], device_id=1 + number % 3)
+                    client.write_registers(
+                        place, [random.randrange(65536) for _ in range(30)], device_id=1 + number % 3
+                    )
                 else:
                     client.read_holding_registers(0, count=1, device_id=1 + number)
                     client.read_coils(0, count=1, device_id=1 + number)

