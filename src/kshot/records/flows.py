@@ -115,3 +115,22 @@ FLOW_COLUMNS: tuple[Column, ...] = (
 """Addresses are text without zone; `first_time`, ports and TTLs are for people and for grouping, never for scores."""
 
 FLOW_SCHEMA: dict[str, pl.DataType] = {column.name: column.dtype for column in FLOW_COLUMNS}
+
+_LOGS = "; null if the log does not tell"
+LOG_COLUMNS: tuple[Column, ...] = (
+    Column("log_uid", pl.String(), "", "Zeek's uid or Suricata's flow_id, to find the flow in the logs", Tier.ZEEK),
+    Column("log_service", pl.String(), "", f"application protocol as the sensor names it{_LOGS}", Tier.ZEEK),
+    Column("log_history", pl.String(), "", f"Zeek's history letters{_LOGS}", Tier.ZEEK),
+    Column("log_dns_query", pl.String(), "", f"name of the first DNS question{_LOGS}", Tier.ZEEK),
+    Column("log_dns_type", pl.String(), "", f"type that it asks for, such as A or TXT{_LOGS}", Tier.ZEEK),
+    Column("log_dns_answer", pl.String(), "", f"first response code, such as NOERROR{_LOGS}", Tier.ZEEK),
+    Column("log_http_method", pl.String(), "", f"method of the first HTTP request{_LOGS}", Tier.ZEEK),
+    Column("log_http_host", pl.String(), "", f"host that it asks{_LOGS}", Tier.ZEEK),
+    Column("log_http_uri", pl.String(), "", f"its URI{_LOGS}", Tier.ZEEK),
+    Column("log_http_user_agent", pl.String(), "", f"its user agent{_LOGS}", Tier.ZEEK),
+    Column("log_http_status", pl.String(), "", f"status of its answer, such as 200{_LOGS}", Tier.ZEEK),
+    Column("log_tls_version", pl.String(), "", f"version agreed on, such as TLS 1.3{_LOGS}", Tier.ZEEK),
+    Column("log_tls_sni", pl.String(), "", f"server name that the originator asks for{_LOGS}", Tier.ZEEK),
+)
+"""What Zeek's or Suricata's logs tell of a flow beside FLOW_COLUMNS; only frames that were read from logs hold these.
+Text is as logged, control bytes as \\xNN."""

@@ -1,0 +1,394 @@
+"""Reads line logs in blocks of whole lines: unpacked on the way, parsed in threads, each bad line named and counted."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from glob import has_magic
+from ipaddress import AddressValueError, IPv6Address
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from kshot.errors import InputError
+from kshot.sources.compressed import STDIN, ByteStream
+from kshot.sources.json_lines import BLANK, GOOD, JSON_FAULTS, JsonPaths, scan_lines
+from kshot.sources.log_text import text_frame
+from kshot.sources.log_values import ADDRESS, FieldTable, read_values
+from kshot.sources.tab_lines import WRONG_FIELDS, ZERO_BYTE, scan_tabs
+
+BLOCK_BYTES = 8 << 20
+MOST_LINE_BYTES = 4 << 20
+"""A longer line is bad. Suricata's longest events, with payload and packet in base64, stay below 1 MiB."""
+_HEAD_BYTES = 1 << 16
+_SLACK_BYTES = 64
+_SHOWN_CHARACTERS = 60
+
+OnProblem = Callable[[str], None]
+S = TypeVar("S")
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class LogRecords:
+    """The flows that logs tell of."""
+
+    frame: pl.DataFrame
+    """One row a flow in the order in which they were closed: the columns of FLOW_SCHEMA that a log can fill (none of
+    the packet tier), then LOG_COLUMNS."""
+    lines_read: int
+    """Of all files, headers and lines of other logs among them."""
+    records: int
+    """Rows of `frame`."""
+    bad_lines: int
+    """Lines left out because they are damaged; each was reported once."""
+
+
+@dataclass(frozen=True, slots=True)
+class LineBlock:
+    """Whole lines: data[begin:end] ends with a newline, and zeros stand behind it."""
+
+    data: bytearray
+    begin: int
+    end: int
+    first_line: int
+    """Number of the first line, from 1."""
+    too_long: bool = False
+    """It is the start of one line of more than `MOST_LINE_BYTES`."""
+
+    @property
+    def buffer(self) -> NDArray[np.uint8]:
+        """The bytes of `data`."""
+        return np.frombuffer(self.data, np.uint8)
+
+    @property
+    def lines(self) -> int:
+        """How many lines it holds."""
+        return self.data.count(b"\n", self.begin, self.end)
+
+    def between(self, begin: int, end: int, first_line: int) -> LineBlock:
+        """Return the part from `begin` to `end`, which are line borders."""
+        return LineBlock(self.data, begin, end, first_line, self.too_long)
+
+
+def line_blocks(stream: ByteStream) -> Iterator[LineBlock]:
+    """Give the lines of an open stream in blocks; a last line without a newline gets one.
+
+    Raises:
+        InputError: reading fails, or the stream swells like a decompression bomb.
+    """
+    kept = b""
+    line = 1
+    skipping = False
+    more = True
+    while more:
+        data = bytearray(BLOCK_BYTES + _SLACK_BYTES)
+        data[: len(kept)] = kept
+        filled = len(kept)
+        view = memoryview(data)
+        while filled < BLOCK_BYTES - 1:
+            count = stream.readinto(view[filled : BLOCK_BYTES - 1])
+            if not count:
+                more = False
+                break
+            filled += count
+        view.release()
+        if not more and filled and data[filled - 1] != 10:
+            data[filled] = 10
+            filled += 1
+        begin = 0
+        if skipping:  # the rest of a line that was too long
+            begin = data.find(b"\n", 0, filled) + 1
+            if begin == 0:
+                kept = b""
+                continue
+            skipping = False
+            line += 1
+        end = data.rfind(b"\n", begin, filled) + 1
+        end = max(end, begin)
+        if end > begin:
+            block = LineBlock(data, begin, end, line)
+            yield block
+            line += block.lines
+        kept = bytes(data[end:filled])
+        if len(kept) > MOST_LINE_BYTES:
+            shown = bytearray(kept[:_SHOWN_CHARACTERS].replace(b"\n", b"") + b"\n" + bytes(_SLACK_BYTES))
+            yield LineBlock(shown, 0, len(shown) - _SLACK_BYTES, line, too_long=True)
+            kept = b""
+            skipping = True
+
+
+@dataclass(frozen=True, slots=True)
+class TabLayout:
+    """How the lines below one header lie."""
+
+    separator: int
+    column_of_field: NDArray[np.int32]
+    unset: NDArray[np.uint8]
+    empty: NDArray[np.uint8]
+
+
+@dataclass(slots=True)
+class Parsed:
+    """What a block's lines hold."""
+
+    block: LineBlock
+    table: FieldTable
+    begins: NDArray[np.int32]
+    ends: NDArray[np.int32]
+    kinds: NDArray[np.uint8]
+    lines: NDArray[np.int32]
+    statuses: NDArray[np.uint8]
+    logs: NDArray[np.int64]
+    """(n,) which log each line is of; -1: none that is wanted, or a bad line."""
+    values: NDArray[np.int64]
+    faults: NDArray[np.int16]
+    problems: list[tuple[int, str]] = field(default_factory=list)
+    """Line number and what is wrong there."""
+
+    def numbers(self, name: str, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the values of a field in `rows`."""
+        found: NDArray[np.int64] = self.values[self.table.index(name), rows]
+        return found
+
+    def rows(self, log: int) -> NDArray[np.int64]:
+        """Return the good lines of one log."""
+        return np.flatnonzero((self.logs == log) & (self.faults == 0)).astype(np.int64)
+
+    def text(self, columns: dict[str, str], rows: NDArray[np.int64]) -> pl.DataFrame:
+        """Return text columns (name to field) of `rows`."""
+        at = {name: self.table.index(wanted) for name, wanted in columns.items()}
+        return text_frame(self.block.buffer, self.begins, self.ends, self.kinds, rows, at)
+
+    def shown(self, row: int, column: int) -> str:
+        """Return a value as it may stand in a message."""
+        raw = bytes(self.block.data[self.begins[row, column] : self.ends[row, column]])
+        return _shown(raw)
+
+
+def _shown(raw: bytes) -> str:
+    text = ascii(raw[: _SHOWN_CHARACTERS + 1].decode("utf-8", "replace"))[1:-1]
+    return text if len(text) <= _SHOWN_CHARACTERS else text[: _SHOWN_CHARACTERS - 3] + "..."
+
+
+LogOf = Callable[[Parsed], NDArray[np.int64]]
+"""Tells which log each line is of, from the spans alone."""
+
+
+def parse_block(block: LineBlock, table: FieldTable, layout: JsonPaths | TabLayout, log_of: LogOf) -> Parsed:
+    """Scan and read the lines of a block; what is wrong with the bad ones stands in `problems`."""
+    n = block.lines
+    width = len(table.fields)
+    parsed = Parsed(
+        block,
+        table,
+        np.empty((n, width), np.int32),
+        np.empty((n, width), np.int32),
+        np.empty((n, width), np.uint8),
+        np.empty((n, 2), np.int32),
+        np.empty(n, np.uint8),
+        np.full(n, -1, np.int64),
+        np.empty((width, n), np.int64),
+        np.zeros(n, np.int16),
+    )
+    if block.too_long:
+        parsed.problems.append((block.first_line, f"is longer than {MOST_LINE_BYTES >> 20} MiB"))
+        return parsed
+    spans = (parsed.begins, parsed.ends, parsed.kinds, parsed.lines, parsed.statuses)
+    if isinstance(layout, JsonPaths):
+        scan_lines(block.buffer, block.begin, block.end, layout, *spans)
+    else:
+        scan_tabs(
+            block.buffer,
+            block.begin,
+            block.end,
+            layout.separator,
+            layout.column_of_field,
+            layout.unset,
+            layout.empty,
+            *spans,
+        )
+    _blame_lines(parsed)
+    good = parsed.statuses == GOOD
+    parsed.logs[:] = np.where(good, log_of(parsed), -1)
+    read_values(
+        block.buffer,
+        *spans[:3],
+        n,
+        parsed.logs,
+        table.traits,
+        table.words,
+        table.letters,
+        parsed.values,
+        parsed.faults,
+    )
+    _check_addresses(parsed)
+    _blame_values(parsed)
+    parsed.problems.sort()
+    return parsed
+
+
+def _blame_lines(parsed: Parsed) -> None:
+    """Note the lines that could not be scanned, and those that are no UTF-8."""
+    block = parsed.block
+    for row in np.flatnonzero((parsed.statuses != GOOD) & (parsed.statuses != BLANK)).tolist():
+        status = int(parsed.statuses[row])
+        if status == WRONG_FIELDS:
+            what = f"has {int(parsed.begins[row, 0])} fields, not as many as its header"
+        elif status == ZERO_BYTE:
+            what = "holds a zero byte"
+        else:
+            what = JSON_FAULTS[status]
+        line = bytes(block.data[parsed.lines[row, 0] : parsed.lines[row, 0] + _SHOWN_CHARACTERS + 1])
+        begin = _shown(line.split(b"\n", 1)[0])
+        parsed.problems.append((block.first_line + row, f"{what}: {begin}"))
+    text = block.buffer[block.begin : block.end]
+    if not block.data.isascii():
+        places = np.flatnonzero(text >= 128) + block.begin
+        for row in np.unique(np.searchsorted(parsed.lines[:, 1], places)).tolist():
+            if parsed.statuses[row] != GOOD:
+                continue
+            try:
+                block.data[parsed.lines[row, 0] : parsed.lines[row, 1]].decode("utf-8")
+            except UnicodeDecodeError as error:
+                parsed.statuses[row] = ZERO_BYTE
+                parsed.problems.append((block.first_line + row, f"is not UTF-8 at byte {error.start + 1}"))
+
+
+def _check_addresses(parsed: Parsed) -> None:
+    """Mark what only looks like an IPv6 address as bad."""
+    for column, wanted in enumerate(parsed.table.fields):
+        if wanted.kind != ADDRESS:
+            continue
+        rows = np.flatnonzero((parsed.logs >= 0) & (parsed.faults == 0) & (parsed.values[column] == 6))
+        if not len(rows):
+            continue
+        known: dict[bytes, bool] = {}
+        for row in rows.tolist():
+            raw = bytes(parsed.block.data[parsed.begins[row, column] : parsed.ends[row, column]])
+            fine = known.get(raw)
+            if fine is None:
+                try:
+                    IPv6Address(raw.decode("ascii").split("%", 1)[0])
+                    fine = True
+                except (AddressValueError, UnicodeDecodeError):
+                    fine = False
+                known[raw] = fine
+            if not fine:
+                parsed.faults[row] = column + 1
+
+
+def _blame_values(parsed: Parsed) -> None:
+    for row in np.flatnonzero((parsed.faults != 0) & (parsed.logs >= 0)).tolist():
+        fault = int(parsed.faults[row])
+        name = parsed.table.fields[abs(fault) - 1].name
+        what = f"{name} cannot be {parsed.shown(row, fault - 1)}" if fault > 0 else f"has no {name}"
+        parsed.problems.append((parsed.block.first_line + row, what))
+
+
+def _canonical(address: IPv6Address) -> str:
+    mapped = address.ipv4_mapped
+    return str(address) if mapped is None else f"::ffff:{mapped}"
+
+
+def canonical_addresses(frame: pl.DataFrame, names: Iterable[str]) -> pl.DataFrame:
+    """Write the IPv6 addresses of the columns as RFC 5952 does, without zone."""
+    for name in names:
+        is_v6 = frame[name].str.contains(":", literal=True)
+        if not is_v6.any():
+            continue
+        found = frame[name].filter(is_v6).unique()
+        texts = [_canonical(IPv6Address(text.split("%", 1)[0])) for text in found]
+        frame = frame.with_columns(pl.col(name).replace(found, pl.Series(texts, dtype=pl.String)))
+    return frame
+
+
+def in_threads(work: Callable[[S], T], pieces: Iterable[S]) -> Iterator[T]:
+    """Apply `work` to each piece, in order, a few at a time: the kernels and polars run without Python's lock."""
+    threads = min(4, os.cpu_count() or 1)
+    with ThreadPoolExecutor(threads) as pool:
+        waiting: deque[Future[T]] = deque()
+        for piece in pieces:
+            waiting.append(pool.submit(work, piece))
+            if len(waiting) > threads:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
+@dataclass(slots=True)
+class Tally:
+    """Lines counted and problems told, over all files of a reading."""
+
+    on_problem: OnProblem | None
+    lines: int = 0
+    bad_lines: int = 0
+
+    def tell(self, what: str) -> None:
+        """Tell of a problem that is no line's."""
+        if self.on_problem is not None:
+            self.on_problem(what)
+
+    def take(self, name: str, lines: int, problems: Iterable[tuple[int, str]]) -> None:
+        """Count lines read and tell what is wrong with the bad ones."""
+        self.lines += lines
+        for line, what in problems:
+            self.bad_lines += 1
+            self.tell(f"{name}:{line}: {what}")
+
+    def end(self, stream: ByteStream) -> None:
+        """Tell if a stream ended early."""
+        if stream.damage is not None:
+            self.tell(f"{stream.name}: {stream.damage}; the lines before it are used")
+
+
+def head_of(path: str | Path) -> bytes:
+    """Return the first bytes of a file, unpacked. Raises `InputError` if it cannot be read."""
+    with ByteStream(path) as stream:
+        head = bytearray(_HEAD_BYTES)
+        filled = 0
+        while filled < _HEAD_BYTES and (count := stream.readinto(memoryview(head)[filled:])):
+            filled += count
+    return bytes(head[:filled])
+
+
+def json_objects_of(head: bytes) -> Iterator[dict[str, object]]:
+    """Give the JSON objects among the lines that a file begins with."""
+    for line in head.split(b"\n"):
+        if not line.lstrip().startswith(b"{"):
+            continue
+        try:
+            value = json.loads(line)
+        except (ValueError, RecursionError):  # a line cut by the end of the head is none either
+            continue
+        if isinstance(value, dict):
+            yield value
+
+
+def log_files(paths: Sequence[str | Path], is_log: Callable[[Path], bool]) -> list[Path]:
+    """Name the files that `paths` mean: files, folders (the files in them of which `is_log`), or patterns.
+
+    Raises:
+        InputError: nothing is there.
+    """
+    files: list[Path] = []
+    for path in paths:
+        place = Path(path)
+        if str(path) != STDIN and place.is_dir():
+            found = [file for file in sorted(place.iterdir()) if file.is_file() and is_log(file)]
+        elif str(path) != STDIN and not place.exists() and has_magic(str(path)):
+            anchor = Path(place.anchor)
+            found = sorted(anchor.glob(str(place.relative_to(anchor))))
+        else:
+            found = [place]
+        if not found:
+            raise InputError(str(path), "holds no such log", "check the path")
+        files += [file for file in found if file not in files]
+    return files

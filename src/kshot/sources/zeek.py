@@ -1,0 +1,284 @@
+"""Reads Zeek's conn.log (TSV or JSON, rotated, packed) into flow frames, with http, dns and ssl joined by uid."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from kshot.errors import InputError
+from kshot.sources.compressed import ByteStream
+from kshot.sources.json_lines import JsonPaths
+from kshot.sources.log_joins import as_log_frame, join_facts
+from kshot.sources.log_lines import (
+    LineBlock,
+    LogOf,
+    LogRecords,
+    OnProblem,
+    TabLayout,
+    Tally,
+    canonical_addresses,
+    head_of,
+    in_threads,
+    json_objects_of,
+    line_blocks,
+    log_files,
+    parse_block,
+)
+from kshot.sources.zeek_fields import (
+    CONN,
+    FIELDS,
+    LOGS,
+    NEEDED_OF_CONN,
+    PATHS,
+    TELLING,
+    connections_of,
+    facts_of,
+    json_logs,
+    no_connections,
+)
+
+_PACKED = ("", ".gz", ".zst", ".bz2", ".xz")
+
+
+@dataclass(slots=True)
+class _Reading:
+    """What was read of all files so far."""
+
+    tally: Tally
+    connections: list[pl.DataFrame] = field(default_factory=list)
+    facts: list[pl.DataFrame] = field(default_factory=list)
+    logs: set[str] = field(default_factory=set)
+
+
+def read_zeek(paths: Sequence[str | Path], *, on_problem: OnProblem | None = None) -> LogRecords:
+    """Read conn.log files, folders of logs, or patterns; http, dns and ssl logs are joined by uid.
+
+    They are taken from `paths` or, where a conn log lies alone, from beside it: the files of its own name with its
+    own rotation suffix. `on_problem` gets one line for each damaged line ("file:line: what"), which is left out.
+
+    Files are put in the order of their first record. `*_wire_bytes` are Zeek's IP bytes and 14 bytes of Ethernet
+    header (and 4 for each VLAN tag) a packet. `*_bytes`, unset for connections of one packet, are then IP bytes less
+    nominal headers (TCP: only with data in the history), and never more than that: Zeek reckons them from sequence
+    numbers. `community_id` is null unless Zeek logs it. A duration that is unset is 0.
+
+    Raises:
+        InputError: a file cannot be read or is no Zeek log, or none of them is a conn.log.
+    """
+    reading = _Reading(Tally(on_problem))
+    files = log_files(paths, _is_wanted)
+    for file in files:
+        _read_file(file, reading)
+    for file in _beside(files):
+        try:
+            _read_file(file, reading)
+        except InputError as error:  # nobody asked for it: what it would have told stays null
+            reading.tally.tell(str(error))
+    if LOGS[CONN] not in reading.logs:
+        found = ", ".join(sorted(reading.logs)) or "nothing that is known"
+        raise InputError(str(files[0]), f"is a Zeek log of {found}, not of connections", "give the conn.log")
+    frames = sorted(reading.connections, key=lambda frame: frame["last_time"][0])
+    frame = pl.concat(frames) if frames else no_connections()
+    frame = as_log_frame(join_facts(canonical_addresses(frame, ("originator", "responder")), reading.facts))
+    return LogRecords(frame, reading.tally.lines, frame.height, reading.tally.bad_lines)
+
+
+def is_zeek(path: str | Path) -> bool:
+    """Tell by its first lines, unpacked if need be, whether `path` is a log of Zeek's; a folder is if it holds one.
+
+    Raises:
+        InputError: the file cannot be read.
+    """
+    if Path(path).is_dir():
+        return any(_is_wanted(file) for file in sorted(Path(path).iterdir()) if file.is_file())
+    head = head_of(path)
+    return _is_tab_log(head) or any(map(_is_json_record, json_objects_of(head)))
+
+
+def _is_tab_log(head: bytes) -> bool:
+    return re.search(rb"^#fields.", head, re.MULTILINE) is not None and head.startswith(b"#")
+
+
+def _is_json_record(record: dict[str, object]) -> bool:
+    """Whether it has what all of Zeek's logs of a connection have, or a streamed log's `_path`."""
+    ends = "id.orig_h" in record or isinstance(record.get("id"), dict)
+    return "ts" in record and (("uid" in record and ends) or "_path" in record)
+
+
+def _is_wanted(file: Path) -> bool:
+    """Whether it is a log of `LOGS`, told by its first header or record."""
+    try:
+        head = head_of(file)
+    except InputError:
+        return False
+    if _is_tab_log(head):
+        header = _Header()
+        for line in head.split(b"\n"):
+            if line.startswith(b"#") and not header.fields:
+                header.take(line)
+        return header.log is not None
+    first = next(filter(_is_json_record, json_objects_of(head)), None)
+    if first is None:
+        return False
+    return first["_path"] in LOGS if "_path" in first else any(n in first for _, names in TELLING for n in names)
+
+
+def _beside(files: Sequence[Path]) -> list[Path]:
+    """The http, dns and ssl logs that lie beside conn logs, of the same rotation."""
+    found: list[Path] = []
+    for file in files:
+        if not re.match(r"conn([._-]|$)", file.name):
+            continue
+        rest = re.sub(r"\.(gz|zst|bz2|xz)$", "", file.name[len("conn") :])
+        for log in LOGS[1:]:
+            places = [file.with_name(log + rest + packed) for packed in _PACKED]
+            found += [place for place in places if place.is_file() and place not in (*files, *found)][:1]
+    return found
+
+
+class _Header:
+    """The header lines above a stretch of records; a rotated or concatenated file repeats them."""
+
+    def __init__(self) -> None:
+        self.separator = b"\t"
+        self.empty = b"(empty)"
+        self.unset = b"-"
+        self.path = ""
+        self.fields: list[str] = []
+
+    def take(self, line: bytes) -> str | None:
+        """Learn from one line that begins with #; return what is wrong with it, if anything."""
+        line = line.rstrip(b"\r\n")
+        if line.startswith(b"#separator "):
+            separator = re.sub(rb"\\x([0-9a-fA-F]{2})", lambda m: bytes([int(m[1], 16)]), line[len(b"#separator ") :])
+            if len(separator) != 1 or separator == b"\n":
+                return "the #separator is not one byte"
+            self.__init__()  # type: ignore[misc]
+            self.separator = separator
+            return None
+        name, _, value = line.partition(self.separator)
+        if name == b"#empty_field":
+            self.empty = value
+        elif name == b"#unset_field":
+            self.unset = value
+        elif name == b"#path":
+            self.path = value.decode("utf-8", "replace")
+        elif name == b"#fields":
+            self.fields = value.decode("utf-8", "replace").split(self.separator.decode("latin-1"))
+        return None
+
+    @property
+    def log(self) -> int | None:
+        """Which of `LOGS` it heads; None if another."""
+        if not self.fields:
+            return None
+        if self.path in LOGS:
+            return LOGS.index(self.path)
+        if "uid" not in self.fields:
+            return None
+        return next((log for log, names in TELLING if names[0] in self.fields and names[1] in self.fields), None)
+
+    def layout(self) -> TabLayout:
+        """Return how the records below lie."""
+        columns = {wanted.name: column for column, wanted in enumerate(FIELDS.fields) if wanted.name != "_path"}
+        column_of_field = np.array([columns.get(name, -1) for name in self.fields], np.int32)
+        unset, empty = (np.frombuffer(text, np.uint8) for text in (self.unset, self.empty))
+        return TabLayout(self.separator[0], column_of_field, unset, empty)
+
+
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    """Lines of one layout."""
+
+    block: LineBlock
+    layout: TabLayout | JsonPaths | None
+    """None where nothing is wanted of them."""
+    log: int | None
+    """Which of `LOGS`; None where each line says so itself."""
+    fault: str | None = None
+    """What is wrong with every one of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Result:
+    lines: int
+    problems: list[tuple[int, str]]
+    logs: set[str]
+    flows: pl.DataFrame | None
+    facts: list[pl.DataFrame]
+
+
+def _read_file(path: Path, reading: _Reading) -> None:
+    head = head_of(path)
+    is_tab = _is_tab_log(head)
+    if not is_tab and not any(map(_is_json_record, json_objects_of(head))):
+        raise InputError(str(path), "is not a Zeek log (no #fields line, no JSON record of Zeek's)", "give a conn.log")
+    connections: list[pl.DataFrame] = []
+    with ByteStream(path) as stream:
+        blocks = line_blocks(stream)
+        pieces = _tab_pieces(stream.name, blocks) if is_tab else (_Piece(block, PATHS, None) for block in blocks)
+        for result in in_threads(_work, pieces):
+            reading.tally.take(stream.name, result.lines, result.problems)
+            reading.logs |= result.logs
+            reading.facts += result.facts
+            if result.flows is not None and result.flows.height:
+                connections.append(result.flows)
+        reading.tally.end(stream)
+    if connections:
+        reading.connections.append(pl.concat(connections))
+
+
+def _work(piece: _Piece) -> _Result:
+    block, log = piece.block, piece.log
+    if piece.layout is None:
+        lines = block.lines
+        faults = [(block.first_line + row, piece.fault) for row in range(lines) if piece.fault]
+        return _Result(lines, [(line, what) for line, what in faults if what], set(), None, [])
+    parsed = parse_block(block, FIELDS, piece.layout, json_logs if log is None else _all_of(log))
+    found = set(np.unique(parsed.logs).tolist()) - {-1} if log is None else {log}
+    return _Result(
+        block.lines,
+        parsed.problems,
+        {LOGS[one] for one in found},
+        connections_of(parsed) if CONN in found else None,
+        [facts_of(parsed, one) for one in found if one != CONN],
+    )
+
+
+def _all_of(log: int) -> LogOf:
+    return lambda parsed: np.full(len(parsed.statuses), log, np.int64)
+
+
+def _tab_pieces(name: str, blocks: Iterator[LineBlock]) -> Iterator[_Piece]:
+    """Cut blocks at their header lines, each of which says how the lines below it lie."""
+    header = _Header()
+    layout: TabLayout | None = None
+    for block in blocks:
+        at, line = block.begin, block.first_line
+        while at < block.end:
+            if block.data[at] == 35 and not block.too_long:
+                end = block.data.index(b"\n", at) + 1
+                text = bytes(block.data[at:end])
+                fault = header.take(text)
+                if text.startswith((b"#fields", b"#separator")):
+                    layout = _layout(f"{name}:{line}", header)
+                yield _Piece(block.between(at, end, line), None, None, fault)
+                at, line = end, line + 1
+                continue
+            end = block.data.find(b"\n#", at, block.end) + 1 or block.end
+            part = block.between(at, end, line)
+            fault = None if header.fields else "stands before the #fields line"
+            yield _Piece(part, layout, header.log, fault)
+            at, line = end, line + part.lines
+
+
+def _layout(where: str, header: _Header) -> TabLayout | None:
+    if header.log == CONN:
+        lacking = [name for name in NEEDED_OF_CONN if name not in header.fields]
+        if lacking:
+            raise InputError(where, f"the #fields lack {lacking[0]}", "give a conn.log with Zeek's default fields")
+    return None if header.log is None else header.layout()
