@@ -166,13 +166,13 @@ def conversation(generator: np.random.Generator, client: int, server: int, start
     return frames
 
 
-def traffic(conversations: int, seed: int, seconds: float = 300.0) -> list[Frame]:
-    """Make plausible traffic of some hosts with some servers, in order of time."""
+def traffic(conversations: int, seed: int, seconds: float = 300.0, network: int = 0x0A000000) -> list[Frame]:
+    """Make plausible traffic of some hosts of `network` (a /15) with some of its servers, in order of time."""
     generator = np.random.default_rng(seed)
     frames: list[Frame] = []
     for _ in range(conversations):
-        client = 0x0A000000 + int(generator.integers(1, 250))
-        server = 0x0A010000 + int(generator.integers(1, 50))
+        client = network + int(generator.integers(1, 250))
+        server = network + 0x10000 + int(generator.integers(1, 50))
         start = START_SECONDS * 1_000_000_000 + int(generator.uniform(0, seconds) * 1e9)
         frames += conversation(generator, client, server, start)
     return sorted(frames, key=lambda frame: frame.nanoseconds)
