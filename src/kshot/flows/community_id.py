@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kshot.flows.decode import Bytes
-from kshot.jit import njit
+from kshot.jit import njit_bare
 
 TEXT_BYTES = 30
 """Always "1:" and 28 characters of base64."""
@@ -15,13 +15,13 @@ _ALPHABET = np.frombuffer(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz
 _M32 = 0xFFFFFFFF
 
 
-@njit
-def sha1_block(message: Bytes, schedule: NDArray[np.int64], digest: Bytes) -> None:
-    """SHA-1 (FIPS 180-4) of one padded 64-byte block into `digest` (20,). schedule: 80 words of scratch."""
+@njit_bare
+def sha1_block(scratch: Bytes, schedule: NDArray[np.int64]) -> None:
+    """SHA-1 (FIPS 180-4) of the padded block scratch[:64] into scratch[64:84]. schedule: 80 words of scratch."""
     for i in range(16):
         word = np.int64(0)
         for j in range(4):
-            word = (word << 8) | np.int64(message[4 * i + j])
+            word = (word << 8) | np.int64(scratch[4 * i + j])
         schedule[i] = word
     for i in range(16, 80):
         word = schedule[i - 3] ^ schedule[i - 8] ^ schedule[i - 14] ^ schedule[i - 16]
@@ -58,26 +58,28 @@ def sha1_block(message: Bytes, schedule: NDArray[np.int64], digest: Bytes) -> No
     )
     for i in range(5):
         for j in range(4):
-            digest[4 * i + j] = (state[i] >> (24 - 8 * j)) & 255
+            scratch[64 + 4 * i + j] = (state[i] >> (24 - 8 * j)) & 255
 
 
-@njit
+@njit_bare
 def write_community_id(
     text: Bytes,
+    row: int,
+    to: int,
     scratch: Bytes,
     schedule: NDArray[np.int64],
-    orig: Bytes,
-    resp: Bytes,
+    raw: Bytes,
     version6: bool,
     protocol: int,
     orig_port: int,
     resp_port: int,
     one_way: bool,
 ) -> None:
-    """Write the community ID (seed 0) of a flow into `text` (30,).
+    """Write the community ID (seed 0) of a flow to `text[row, to]`, 30 bytes.
 
-    orig, resp: addresses (16,), IPv4 in the last four bytes. Ports enter for TCP, UDP, ICMP, ICMPv6 and SCTP
-    only, those of ICMP as type and the type that answers it (or the code, and then `one_way`: the direction is kept).
+    raw: (32,) originator's and responder's address, IPv4 in the last four bytes of each. Ports enter
+    for TCP, UDP, ICMP, ICMPv6 and SCTP only, those of ICMP as type and the type that answers it (or the code, and
+    then `one_way`: the direction is kept).
     scratch: (84,) bytes; schedule: (80,).
     """
     begin = 0 if version6 else 12
@@ -85,41 +87,39 @@ def write_community_id(
     if not one_way:
         order = 0
         for i in range(begin, 16):
-            if orig[i] != resp[i]:
-                order = 1 if orig[i] > resp[i] else -1
+            if raw[i] != raw[16 + i]:
+                order = 1 if raw[i] > raw[16 + i] else -1
                 break
         swap = order > 0 or (order == 0 and orig_port > resp_port)
-    message = scratch[:64]
-    digest = scratch[64:84]
     for i in range(64):
-        message[i] = 0
+        scratch[i] = 0
     at = 2
     for i in range(begin, 16):
-        message[at] = resp[i] if swap else orig[i]
-        message[at + 16 - begin] = orig[i] if swap else resp[i]
+        scratch[at] = raw[16 + i] if swap else raw[i]
+        scratch[at + 16 - begin] = raw[i] if swap else raw[16 + i]
         at += 1
     at += 16 - begin
-    message[at] = protocol
+    scratch[at] = protocol
     at += 2
     if protocol == 6 or protocol == 17 or protocol == 1 or protocol == 58 or protocol == 132:
         low = resp_port if swap else orig_port
         high = orig_port if swap else resp_port
-        message[at] = low >> 8
-        message[at + 1] = low & 255
-        message[at + 2] = high >> 8
-        message[at + 3] = high & 255
+        scratch[at] = low >> 8
+        scratch[at + 1] = low & 255
+        scratch[at + 2] = high >> 8
+        scratch[at + 3] = high & 255
         at += 4
-    message[at] = 0x80
-    message[62] = (at * 8) >> 8
-    message[63] = (at * 8) & 255
-    sha1_block(message, schedule, digest)
-    text[0] = 49
-    text[1] = 58
+    scratch[at] = 0x80
+    scratch[62] = (at * 8) >> 8
+    scratch[63] = (at * 8) & 255
+    sha1_block(scratch, schedule)
+    text[row, to] = 49
+    text[row, to + 1] = 58
     for i in range(7):
-        left = digest[3 * i : 3 * i + 3]
-        value = (np.int64(left[0]) << 16) | (np.int64(left[1]) << 8)
+        at = 64 + 3 * i
+        value = (np.int64(scratch[at]) << 16) | (np.int64(scratch[at + 1]) << 8)
         if i < 6:
-            value |= np.int64(left[2])
+            value |= np.int64(scratch[at + 2])
         for j in range(4):
-            text[2 + 4 * i + j] = _ALPHABET[(value >> (18 - 6 * j)) & 63]
-    text[29] = 61
+            text[row, to + 2 + 4 * i + j] = _ALPHABET[(value >> (18 - 6 * j)) & 63]
+    text[row, to + 29] = 61

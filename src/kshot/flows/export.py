@@ -47,7 +47,7 @@ from kshot.flows.layout import (
     STATUS_REASON,
 )
 from kshot.flows.pools import Arena, Floats, Halves, Octets, Singles, Words
-from kshot.jit import njit
+from kshot.jit import njit_bare
 from kshot.records.flows import (
     CONN_STATES,
     END_REASONS,
@@ -120,7 +120,7 @@ def _empty_columns(n: int) -> Columns:
     )
 
 
-@njit
+@njit_bare
 def _entropy(octets: Bytes, at: int, length: int, seen: NDArray[np.int64]) -> float:
     """Shannon entropy in bits a byte of `length` bytes at `at`. seen: (256,) zeros, left as zeros."""
     if length == 0:
@@ -135,7 +135,7 @@ def _entropy(octets: Bytes, at: int, length: int, seen: NDArray[np.int64]) -> fl
     return max(0.0, (_LOG[length] - total) / length)
 
 
-@njit
+@njit_bare
 def _write_statistics(
     words: Words, halves: Halves, floats: Floats, own: int, out: NDArray[np.float32], first: int, i: int
 ) -> None:
@@ -157,15 +157,15 @@ def _write_statistics(
         out[first + 7, i] = np.sqrt(max(0.0, floats[own + SIDE_GAP_SQUARES] / (n - 1)))
 
 
-@njit
-def _bytes_of(words: Words, at: int, raw: Bytes) -> None:
+@njit_bare
+def _bytes_of(words: Words, at: int, raw: Octets, to: int) -> None:
     """Two words as 16 bytes, most significant first."""
     for i in range(8):
-        raw[i] = (words[at] >> (56 - 8 * i)) & 255
-        raw[8 + i] = (words[at + 1] >> (56 - 8 * i)) & 255
+        raw[to + i] = (words[at] >> (56 - 8 * i)) & 255
+        raw[to + 8 + i] = (words[at + 1] >> (56 - 8 * i)) & 255
 
 
-@njit
+@njit_bare
 def fill_columns(
     words: Words,
     halves: Halves,
@@ -175,13 +175,15 @@ def fill_columns(
     begin: int,
     n: int,
     columns: Columns,
+    seen: Words,
+    raw: Octets,
+    scratch: Octets,
+    schedule: Words,
 ) -> None:
-    """Turn `n` rows of the export area from row `begin` on into columns."""
-    seen = np.zeros(256, np.int64)
-    schedule = np.zeros(80, np.int64)
-    scratch = np.zeros(84, np.uint8)
-    orig_raw = np.zeros(16, np.uint8)
-    resp_raw = np.zeros(16, np.uint8)
+    """Turn `n` rows of the export area from row `begin` on into columns.
+
+    Scratch: seen (256,) of zeros; raw (32,) both addresses; scratch (84,) and schedule (80,) of the community ID.
+    """
     times, totals, counts, maybe, ports_, codes, statistics, texts, sizes, gaps, payloads, lengths = columns
     for i in range(n):
         row = words[C_ROWS] + (begin + i) * ROW_WORDS
@@ -242,26 +244,40 @@ def fill_columns(
             sizes[i, k] = -size if originator else size
             gaps[i, k] = singles[2 * (row + GAPS) + k]
 
-        _bytes_of(words, row + (2 if originator else 0), orig_raw)
-        _bytes_of(words, row + (0 if originator else 2), resp_raw)
-        text = texts[i]
-        lengths[0, i] = write_address(text[:39], orig_raw, version6)
-        lengths[1, i] = write_address(text[39:78], resp_raw, version6)
+        _bytes_of(words, row + (2 if originator else 0), raw, 0)
+        _bytes_of(words, row + (0 if originator else 2), raw, 16)
+        lengths[0, i] = write_address(texts, i, 0, raw, 0, version6)
+        lengths[1, i] = write_address(texts, i, ADDRESS_BYTES, raw, 16, version6)
         write_community_id(
-            text[78:], scratch, schedule, orig_raw, resp_raw, version6, protocol, orig_port, resp_port, one_way
+            texts, i, 2 * ADDRESS_BYTES, scratch, schedule, raw, version6, protocol, orig_port, resp_port, one_way
         )
 
 
-def _trimmed(values: NDArray[np.generic], lengths: NDArray[np.uint32]) -> pl.Expr | pl.Series:
-    """A list column of each row's first `lengths` values. values: (n, width); what no row uses is not copied."""
-    width = max(1, int(lengths.max()))
-    wide = pl.Series("values", np.ascontiguousarray(values[:, :width]))
-    frame = pl.DataFrame({"values": wide, "length": lengths})
-    return frame.select(pl.col("values").arr.to_list().list.head(pl.col("length"))).to_series()
+def _wide(values: NDArray[np.generic], lengths: NDArray[np.uint32]) -> pl.Series:
+    """An array column as wide as its longest row. values: (n, width)."""
+    return pl.Series(np.ascontiguousarray(values[:, : max(1, int(lengths.max()))]))
+
+
+def _trimmed(name: str) -> pl.Expr:
+    """A list column of each row's first values, as many as its length column says."""
+    return pl.col(name).arr.to_list().list.head(pl.col(f"{name} length"))
 
 
 def _enum(codes: NDArray[np.uint8], names: tuple[str, ...]) -> pl.Series:
     return pl.Series(names, dtype=pl.Enum(names)).gather(codes)
+
+
+_NOT_YET = [
+    *(_trimmed(name).cast(pl.Binary).cast(pl.String).alias(name) for name in ("originator", "responder")),
+    *(_trimmed(name).cast(pl.Binary).alias(name) for name in ("orig_payload", "resp_payload")),
+    *(_trimmed(name) for name in ("packet_sizes_bytes", "packet_gaps_seconds")),
+    pl.col("community_id").arr.to_list().cast(pl.Binary).cast(pl.String),
+    *(pl.col(name).cast(pl.Datetime("ns", "UTC")) for name in ("first_time", "last_time")),
+    *(pl.col(name).cast(FLOW_SCHEMA[name]) for name in _TOTALS),
+    *(pl.when(pl.col(name) >= 0).then(pl.col(name)).cast(FLOW_SCHEMA[name]).alias(name) for name in _MAYBE),
+    *(pl.col(name).fill_nan(None) for name in _STATISTICS),
+]
+"""How the kernel's columns become those of FLOW_SCHEMA."""
 
 
 def flow_frame(arena: Arena, begin: int, n: int) -> pl.DataFrame:
@@ -269,41 +285,41 @@ def flow_frame(arena: Arena, begin: int, n: int) -> pl.DataFrame:
     if n == 0:
         return pl.DataFrame(schema=FLOW_SCHEMA)
     columns = _empty_columns(n)
-    fill_columns(*arena, begin, n, columns)
-    moment = pl.Datetime("ns", "UTC")
-    text = columns.text
-    series: dict[str, pl.Series] = {
-        "first_time": pl.Series(columns.times[0]).cast(moment),
-        "last_time": pl.Series(columns.times[1]).cast(moment),
-        "duration_seconds": pl.Series((columns.times[1] - columns.times[0]) * 1e-9),
-        "originator": _trimmed(text[:, :ADDRESS_BYTES], columns.lengths[0]).cast(pl.Binary).cast(pl.String),
-        "responder": _trimmed(text[:, ADDRESS_BYTES : 2 * ADDRESS_BYTES], columns.lengths[1])
-        .cast(pl.Binary)
-        .cast(pl.String),
-        "orig_port": pl.Series(columns.ports[0]),
-        "resp_port": pl.Series(columns.ports[1]),
-        "protocol": pl.Series(columns.codes[3]),
-        "vlan": pl.Series(columns.counts[16]),
-        "slice": pl.Series(columns.counts[17]),
-        "community_id": pl.Series(np.ascontiguousarray(text[:, 2 * ADDRESS_BYTES :]))
-        .arr.to_list()
-        .cast(pl.Binary)
-        .cast(pl.String),
-        "packet_sizes_bytes": _trimmed(columns.sizes, columns.lengths[2]),
-        "packet_gaps_seconds": _trimmed(columns.gaps, columns.lengths[2]),
-        "orig_payload": _trimmed(columns.payloads[:, :PAYLOAD_BYTES], columns.lengths[3]).cast(pl.Binary),
-        "resp_payload": _trimmed(columns.payloads[:, PAYLOAD_BYTES:], columns.lengths[4]).cast(pl.Binary),
+    scratch = np.zeros(84, np.uint8)
+    fill_columns(
+        *arena, begin, n, columns, np.zeros(256, np.int64), np.zeros(32, np.uint8), scratch, np.zeros(80, np.int64)
+    )
+    text, lengths = columns.text, columns.lengths
+    lists = {
+        "originator": (text[:, :ADDRESS_BYTES], lengths[0]),
+        "responder": (text[:, ADDRESS_BYTES : 2 * ADDRESS_BYTES], lengths[1]),
+        "packet_sizes_bytes": (columns.sizes, lengths[2]),
+        "packet_gaps_seconds": (columns.gaps, lengths[2]),
+        "orig_payload": (columns.payloads[:, :PAYLOAD_BYTES], lengths[3]),
+        "resp_payload": (columns.payloads[:, PAYLOAD_BYTES:], lengths[4]),
     }
+    series: dict[str, pl.Series | NDArray[np.generic]] = {
+        "first_time": columns.times[0],
+        "last_time": columns.times[1],
+        "duration_seconds": (columns.times[1] - columns.times[0]) * 1e-9,
+        "orig_port": columns.ports[0],
+        "resp_port": columns.ports[1],
+        "protocol": columns.codes[3],
+        "vlan": columns.counts[16],
+        "slice": columns.counts[17],
+        "community_id": pl.Series(np.ascontiguousarray(text[:, 2 * ADDRESS_BYTES :])),
+    }
+    for name, (values, length) in lists.items():
+        series[name] = _wide(values, length)
+        series[f"{name} length"] = length
     for row, (name, names) in enumerate(_CODES.items()):
         series[name] = _enum(columns.codes[row], names)
-    for name, values in zip(_TOTALS, columns.totals, strict=True):
-        series[name] = pl.Series(values)
-    for name, values in zip(_FLAGS, columns.counts, strict=False):
-        series[name] = pl.Series(values)
-    for name, values in zip(_STATISTICS, columns.statistics, strict=True):
-        series[name] = pl.Series(values, nan_to_null=True)
-    for name, values in zip(_MAYBE, columns.maybe, strict=True):
-        series[name] = pl.Series(values)
-    frame = pl.DataFrame({name: series[name] for name in FLOW_SCHEMA})
-    nulled = [pl.when(pl.col(name) >= 0).then(pl.col(name)) for name in _MAYBE]
-    return frame.with_columns(nulled).cast({name: FLOW_SCHEMA[name] for name in (*_TOTALS, *_MAYBE)})
+    for names, block in (
+        (_TOTALS, columns.totals),
+        (_FLAGS, columns.counts),
+        (_STATISTICS, columns.statistics),
+        (_MAYBE, columns.maybe),
+    ):
+        series.update(zip(names, block, strict=False))
+    frame = pl.DataFrame({name: pl.Series(values) for name, values in series.items()})
+    return frame.with_columns(_NOT_YET).select(list(FLOW_SCHEMA))

@@ -149,7 +149,7 @@ class FlowMeter:
         waiting = 0 if self._arena is None else int(self._arena.words[C_ROWS_USED])
         return waiting + sum(frame.height for frame in self._frames)
 
-    def drain(self, at_least: int = 4096) -> Iterator[pl.DataFrame]:
+    def drain(self, at_least: int = 16_384) -> Iterator[pl.DataFrame]:
         """Yield the finished flows as frames of FLOW_SCHEMA, at most 65,536 rows each, in the order they ended.
 
         Nothing is yielded while fewer than `at_least` wait, so that it may be called after every push: small frames
