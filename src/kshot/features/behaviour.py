@@ -11,13 +11,23 @@ from numpy.typing import NDArray
 from kshot.features.declare import SIDES, both, number, truth
 from kshot.features.memory import (
     BRIEF,
+    PAIR_FIRST,
+    PAIR_LAST,
     PAIR_RECENT,
     RECENT,
-    Memory,
+    RING,
+    STORED,
+    TIME,
+    TOTAL,
+    WORD,
     find,
+    pack,
+    peer_of,
+    port_of,
     remember_host,
     remember_pair,
     remember_seen,
+    service_of,
 )
 from kshot.jit import njit
 from kshot.records.columns import Column, Tier
@@ -81,37 +91,51 @@ _SLOTS = 256
 
 
 @njit
-def _meet(table: Any, stamp: int, value: int, bits: int) -> int:
-    """Add `bits` to `value`'s in a scratch table (slots, 3: stamp, value, bits); return those that are new there."""
+def _meet(tables: Any, t: int, stamp: int, value: int, bits: int) -> int:
+    """Add `bits` to `value`'s in scratch table t (slots, 3: stamp, value, bits); return those that are new there."""
     slot = (value ^ (value >> 8) ^ (value >> 16)) & (_SLOTS - 1)
-    while table[slot, 0] == stamp and table[slot, 1] != value:
+    while tables[t, slot, 0] == stamp and tables[t, slot, 1] != value:
         slot = (slot + 1) & (_SLOTS - 1)
-    if table[slot, 0] != stamp:
-        table[slot, 0] = stamp
-        table[slot, 1] = value
-        table[slot, 2] = 0
-    new: int = bits & ~table[slot, 2]
-    table[slot, 2] |= bits
+    if tables[t, slot, 0] != stamp:
+        tables[t, slot, 0] = stamp
+        tables[t, slot, 1] = value
+        tables[t, slot, 2] = 0
+    new: int = bits & ~tables[t, slot, 2]
+    tables[t, slot, 2] |= bits
     return new
 
 
 @njit
 def _host(
-    hosts: Any, key: int, time: int, age: float, peer: int, port: int, service: int, tables: Any, stamp: int, out: Any
+    keys: Any,
+    heads: Any,
+    connections: Any,
+    key: int,
+    time: int,
+    age: float,
+    mine: int,
+    tables: Any,
+    stamp: int,
+    out: Any,
+    at: int,
+    i: int,
 ) -> int:
-    """Fill one end's features into `out` from its recent connections; return how many of these it has."""
-    slot = find(hosts.keys, key)
+    """Fill features [at, at + 17) of flow i from one end's recent connections; return how many it has.
+
+    `mine` is the flow's own packed word, `age` the seconds since the first flow of all.
+    """
+    slot = find(keys, key)
     n, begin = 0, 0
     if slot >= 0:
-        if hosts.rings[slot] < 0:
-            n, begin = hosts.stored[slot], slot * BRIEF
-        else:
-            n, begin = min(hosts.stored[slot], RECENT), len(hosts.keys) * BRIEF + hosts.rings[slot] * RECENT
+        n, begin = heads[slot, STORED], slot * BRIEF
+        if heads[slot, RING] >= 0:
+            n, begin = min(n, RECENT), len(keys) * BRIEF + heads[slot, RING] * RECENT
+    peer, port, service = peer_of(mine), port_of(mine), service_of(mine)
     within_2, within_10, within_60, same_peer, same_port, unanswered, rejected, same_service = 0, 0, 0, 0, 0, 0, 0, 0
     peers, peers_10, port_peers, ports, ports_10, pair_ports = 0, 0, 0, 0, 0, 0
     first, last = time, time
     for k in range(begin, begin + n):
-        then = hosts.times[k]
+        then, word = connections[k, TIME], connections[k, WORD]
         first, last = min(first, then), max(last, then)
         distance = abs(time - then)
         bits = 1
@@ -120,46 +144,44 @@ def _host(
             if distance <= 10_000_000_000:
                 within_10 += 1
                 bits = 3
-                if distance <= 2_000_000_000:
-                    within_2 += 1
-        is_peer, is_port = hosts.peers[k] == peer, hosts.ports[k] == port
+                within_2 += distance <= 2_000_000_000
+        is_peer, is_port = peer_of(word) == peer, port_of(word) == port
         same_peer += is_peer
         same_port += is_port
-        mark = hosts.marks[k]
-        unanswered += mark & 1
-        rejected += (mark >> 1) & 1
-        same_service += mark >> 2 == service
-        new = _meet(tables[0], stamp, hosts.peers[k], bits + 4 * is_port)
+        unanswered += word & 1
+        rejected += (word >> 1) & 1
+        same_service += service_of(word) == service
+        new = _meet(tables, 0, stamp, peer_of(word), bits + 4 * is_port)
         peers += new & 1
         peers_10 += (new >> 1) & 1
         port_peers += new >> 2
-        new = _meet(tables[1], stamp, hosts.ports[k], bits + 4 * is_peer)
+        new = _meet(tables, 1, stamp, port_of(word), bits + 4 * is_peer)
         ports += new & 1
         ports_10 += (new >> 1) & 1
         pair_ports += new >> 2
     has_history = n >= LEAST_HISTORY
     if has_history or age >= 2:
-        out[0] = within_2
+        out[at, i] = within_2
     if has_history or age >= 10:
-        out[1] = within_10
-        out[3] = peers_10
-        out[4] = ports_10
+        out[at + 1, i] = within_10
+        out[at + 3, i] = peers_10
+        out[at + 4, i] = ports_10
     if has_history or age >= 60:
-        out[2] = within_60
+        out[at + 2, i] = within_60
     if has_history:
-        out[5] = peers
-        out[6] = ports
-        out[7] = peers / n
-        out[8] = ports / n
-        out[9] = same_peer / n
-        out[10] = same_port / n
-        out[11] = port_peers
-        out[12] = pair_ports
-        out[13] = unanswered / n
-        out[14] = rejected / n
-        out[15] = same_service / n
+        out[at + 5, i] = peers
+        out[at + 6, i] = ports
+        out[at + 7, i] = peers / n
+        out[at + 8, i] = ports / n
+        out[at + 9, i] = same_peer / n
+        out[at + 10, i] = same_port / n
+        out[at + 11, i] = port_peers
+        out[at + 12, i] = pair_ports
+        out[at + 13, i] = unanswered / n
+        out[at + 14, i] = rejected / n
+        out[at + 15, i] = same_service / n
         if last > first:
-            out[16] = n / ((last - first) * 1e-9)
+            out[at + 16, i] = n / ((last - first) * 1e-9)
     return n
 
 
@@ -189,80 +211,97 @@ def _variation(values: Any, n: int) -> float:
 
 
 @njit
-def _pair(pairs: Any, key: int, time: int, orig_bytes: float, resp_bytes: float, values: Any, out: Any) -> None:
-    """Fill the eight features of a pair of hosts and a port into `out`; `values` is (PAIR_RECENT + 1,) scratch."""
-    slot = find(pairs.keys, key)
-    earlier = pairs.totals[slot] if slot >= 0 else 0
-    out[0] = earlier
+def _pair(keys: Any, heads: Any, recent: Any, key: int, time: int, size: Any, values: Any, out: Any, i: int) -> None:
+    """Fill the eight features of flow i's pair of hosts and port; `values` is (PAIR_RECENT + 1,) scratch."""
+    slot = find(keys, key)
+    earlier = heads[slot, TOTAL] if slot >= 0 else 0
+    out[_PAIR, i] = earlier
     if earlier == 0:
         return
-    gap = abs(time - pairs.last_times[slot]) * 1e-9
-    out[1] = abs(time - pairs.first_times[slot]) * 1e-9
-    out[2] = gap
+    gap = abs(time - heads[slot, PAIR_LAST]) * 1e-9
+    out[_PAIR + 1, i] = abs(time - heads[slot, PAIR_FIRST]) * 1e-9
+    out[_PAIR + 2, i] = gap
     n = min(earlier - 1, PAIR_RECENT)
     if n + 1 < LEAST_HISTORY:
         return
     for k in range(n):
-        values[k] = pairs.gaps[slot, k]
+        values[k] = recent[slot, 0, k]
     values[n] = gap
-    out[4] = _variation(values, n + 1)
+    out[_PAIR + 4, i] = _variation(values, n + 1)
     middle = _median(values, n + 1)
-    out[3] = middle
+    out[_PAIR + 3, i] = middle
     if middle > 0:
         for k in range(n + 1):
             values[k] = abs(values[k] - middle)
-        out[5] = _median(values, n + 1) / middle
+        out[_PAIR + 5, i] = _median(values, n + 1) / middle
     n = min(earlier, PAIR_RECENT)
     for d in range(2):
         for k in range(n):
-            values[k] = pairs.sizes[slot, d, k]
-        values[n] = orig_bytes if d == 0 else resp_bytes
-        out[6 + d] = _variation(values, n + 1)
+            values[k] = recent[slot, 1 + d, k]
+        values[n] = size[i, d]
+        out[_PAIR + 6 + d, i] = _variation(values, n + 1)
 
 
 @njit
 def behaviour_kernel(
-    memory: Memory, keys: NDArray[np.int64], facts: NDArray[np.int64], sizes: NDArray[np.float64], out: NDArray[Any]
+    orig_keys: Any,
+    orig_heads: Any,
+    orig_owners: Any,
+    orig_connections: Any,
+    resp_keys: Any,
+    resp_heads: Any,
+    resp_owners: Any,
+    resp_connections: Any,
+    pair_keys: Any,
+    pair_heads: Any,
+    pair_recent: Any,
+    seen_keys: Any,
+    seen_heads: Any,
+    port_flows: Any,
+    service_flows: Any,
+    clock: Any,
+    keys: NDArray[np.int64],
+    facts: NDArray[np.int64],
+    sizes: NDArray[np.float64],
+    out: NDArray[np.float32],
 ) -> None:
-    """Fill `out` (features, n), NaN before, from what `memory` holds, and tell it each flow in turn.
+    """Fill `out` (features, n), NaN before, from what the memory holds, and tell it each flow in turn.
 
-    `keys` is (n, 6): originator, responder, both and the port, both, both the other way round, responder and port.
-    `facts` is (n, 5): nanoseconds, protocol's kind (0 to 2) * 65536 + responder's port, service, rejected * 2 +
-    unanswered, slice. `sizes` is (n, 2): IP bytes of originator and responder.
+    First the arrays of a `Memory`. `keys` is (n, 6): originator, responder, both and the port, both, both the other way
+    round, responder and port. `facts` is (n, 5): nanoseconds, protocol's kind (0 to 2) * 65536 + responder's port,
+    service, rejected * 2 + unanswered, slice. `sizes` is (n, 2): IP bytes of originator and responder.
     """
-    originators, responders, pairs, seen, counts = memory
     tables = np.zeros((2, _SLOTS, 3), np.int64)
     values = np.zeros(PAIR_RECENT + 1)
     for i in range(len(keys)):
-        orig, resp = keys[i, 0], keys[i, 1]
-        orig_peer, resp_peer = resp & 0x7FFFFFFF, orig & 0x7FFFFFFF
+        orig, resp, pair = keys[i, 0], keys[i, 1], keys[i, 2]
         time, port, service, mark = facts[i, 0], facts[i, 1], facts[i, 2], facts[i, 3]
-        row = counts.clock[0]
+        row = clock[0]
         if row == 0:
-            counts.clock[1] = time
-        age = (time - counts.clock[1]) * 1e-9
-        column = out[:, i]
-        called = _host(originators, orig, time, age, orig_peer, port, service, tables, 2 * i + 1, column)
+            clock[1] = time
+        age = (time - clock[1]) * 1e-9
+        call, answer = pack(resp, port, service, mark), pack(orig, port, service, mark)
+        called = _host(orig_keys, orig_heads, orig_connections, orig, time, age, call, tables, 2 * i + 1, out, 0, i)
         answered = _host(
-            responders, resp, time, age, resp_peer, port, service, tables, 2 * i + 2, column[_HOST_FEATURES:]
+            resp_keys, resp_heads, resp_connections, resp, time, age, answer, tables, 2 * i + 2, out, _HOST_FEATURES, i
         )
-        _pair(pairs, keys[i, 2], time, sizes[i, 0], sizes[i, 1], values, column[_PAIR:])
+        _pair(pair_keys, pair_heads, pair_recent, pair, time, sizes, values, out, i)
         if called > 0:
-            column[_NEW] = find(seen.keys, keys[i, 3]) < 0
+            out[_NEW, i] = find(seen_keys, keys[i, 3]) < 0
         if answered > 0:
-            column[_NEW + 1] = find(seen.keys, keys[i, 5]) < 0
-        column[_NEW + 3] = find(seen.keys, keys[i, 4]) >= 0
+            out[_NEW + 1, i] = find(seen_keys, keys[i, 5]) < 0
+        out[_NEW + 3, i] = find(seen_keys, keys[i, 4]) >= 0
         if row >= LEAST_FLOWS:
-            column[_NEW + 2] = answered == 0
-            column[_NEW + 4] = -math.log2((counts.ports[port] + 1) / (row + 1))
-            column[_NEW + 5] = -math.log2((counts.services[service] + 1) / (row + 1))
+            out[_NEW + 2, i] = answered == 0
+            out[_NEW + 4, i] = -math.log2((port_flows[port] + 1) / (row + 1))
+            out[_NEW + 5, i] = -math.log2((service_flows[service] + 1) / (row + 1))
         if facts[i, 4] > 0:
             continue
-        remember_host(originators, orig, row, time, orig_peer, port, service * 4 + mark)
-        remember_host(responders, resp, row, time, resp_peer, port, service * 4 + mark)
-        remember_pair(pairs, keys[i, 2], row, time, sizes[i, 0], sizes[i, 1])
-        remember_seen(seen, keys[i, 3], row)
-        remember_seen(seen, keys[i, 5], row)
-        counts.ports[port] += 1
-        counts.services[service] += 1
-        counts.clock[0] += 1
+        remember_host(orig_keys, orig_heads, orig_owners, orig_connections, orig, row, time, call)
+        remember_host(resp_keys, resp_heads, resp_owners, resp_connections, resp, row, time, answer)
+        remember_pair(pair_keys, pair_heads, pair_recent, pair, row, time, sizes[i, 0], sizes[i, 1])
+        remember_seen(seen_keys, seen_heads, keys[i, 3], row)
+        remember_seen(seen_keys, seen_heads, keys[i, 5], row)
+        port_flows[port] += 1
+        service_flows[service] += 1
+        clock[0] += 1

@@ -61,6 +61,6 @@ def past_features(flows: pl.DataFrame, features: pl.DataFrame, tier: Tier, memor
         facts[:, 4] = to_array(flows["slice"], np.int64)
     sizes = np.stack([to_array(features[f"ip_bytes_from_{side}"], np.float64) for side in ("orig", "resp")], axis=1)
     out = np.full((len(COLUMNS), n), np.nan, np.float32)
-    behaviour_kernel(memory, keys, facts, np.ascontiguousarray(sizes), out)
+    behaviour_kernel(*memory, keys, facts, np.ascontiguousarray(sizes), out)
     behaviour = [to_series(column, values) for column, values in zip(COLUMNS, out, strict=True) if column.tier <= tier]
     return [*behaviour, *relation_features(flows, orig, resp, service, ports, protocol)]

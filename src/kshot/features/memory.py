@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from kshot.jit import njit
+from kshot.jit import njit, njit_inline
 
 WAYS = 8
 """Places that a key may take: one cache line of keys."""
@@ -27,112 +27,106 @@ SEVERAL_WORTH_ROWS, MANY_WORTH_ROWS = 1 << 20, 1 << 22
 no longer, so that what is gone for good makes room."""
 
 
-class Hosts(NamedTuple):
-    """Recent connections by host, most of them few; arrays in step."""
-
-    keys: NDArray[np.int64]
-    """(hosts,) 0 where free."""
-    rows: NDArray[np.int64]
-    """(hosts,) number of the flow that touched it last."""
-    totals: NDArray[np.int64]
-    """(hosts,) connections since it is known."""
-    stored: NDArray[np.int64]
-    """(hosts,) connections written to its place, older ones overwritten in turn."""
-    rings: NDArray[np.int64]
-    """(hosts,) its ring of `RECENT`, or -1: it has only its `BRIEF` places."""
-    owners: NDArray[np.int64]
-    """(rings + 1,) host of each ring or -1; the last is the hand that looks for a ring to take."""
-    times: NDArray[np.int64]
-    """(places,) first packet's nanoseconds of a connection."""
-    peers: NDArray[np.int32]
-    """(places,) the other end's key, shortened."""
-    ports: NDArray[np.int32]
-    """(places,) protocol * 65536 + responder's port."""
-    marks: NDArray[np.int32]
-    """(places,) service * 4 + rejected * 2 + unanswered."""
+ROW, TOTAL, STORED, RING = range(4)
+"""Words of a host's head: number of the flow that touched it last, connections since it is known, how many of them
+were written to its places, and its ring or -1."""
+PAIR_FIRST, PAIR_LAST = 2, 3
+"""A pair's head has instead the nanoseconds when its first and its last connection began."""
+_PEER_AT, _PORT_AT, _SERVICE_AT = 28, 9, 3
+_PEER_MASK, _PORT_MASK, _SERVICE_MASK = (1 << 30) - 1, (1 << 19) - 1, (1 << 6) - 1
+TIME, WORD = range(2)
+"""Words of a connection: its first packet's nanoseconds, and what `pack` makes of it."""
 
 
-class Pairs(NamedTuple):
-    """Rhythm and sizes by originator, responder and port; arrays in step."""
+class Memory(NamedTuple):
+    """All that an extractor remembers, some 60 MB; plain arrays, since numba counts references to nested ones."""
 
-    keys: NDArray[np.int64]
-    rows: NDArray[np.int64]
-    totals: NDArray[np.int64]
-    first_times: NDArray[np.int64]
-    last_times: NDArray[np.int64]
-    gaps: NDArray[np.float32]
-    """(pairs, PAIR_RECENT) seconds between connections, gap g at g modulo PAIR_RECENT."""
-    sizes: NDArray[np.float32]
-    """(pairs, 2, PAIR_RECENT) IP bytes of the originator and the responder, connection c at c modulo PAIR_RECENT."""
-
-
-class Seen(NamedTuple):
-    """Keys that came by, for what asks no more than whether."""
-
-    keys: NDArray[np.int64]
-    rows: NDArray[np.int64]
-    totals: NDArray[np.int64]
-
-
-class Counts(NamedTuple):
-    """What is counted over the whole network."""
-
-    ports: NDArray[np.int64]
-    """(3 * 65536,) flows to each responder port of TCP, UDP and all else."""
-    services: NDArray[np.int64]
-    """(256,) flows of each service."""
+    orig_keys: NDArray[np.int64]
+    """(hosts,) originators, 0 where free; places go by `claim`."""
+    orig_heads: NDArray[np.int64]
+    """(hosts, 4) ROW, TOTAL, STORED, RING."""
+    orig_owners: NDArray[np.int64]
+    """(rings + 1,) place of each ring's host or -1; the last is the hand that looks for a ring to take."""
+    orig_connections: NDArray[np.int64]
+    """(hosts * BRIEF + rings * RECENT, 2) TIME and WORD of what each host opened: the brief ones, then the rings."""
+    resp_keys: NDArray[np.int64]
+    resp_heads: NDArray[np.int64]
+    resp_owners: NDArray[np.int64]
+    resp_connections: NDArray[np.int64]
+    pair_keys: NDArray[np.int64]
+    """(pairs,) of originator, responder and port."""
+    pair_heads: NDArray[np.int64]
+    """(pairs, 4) ROW, TOTAL, PAIR_FIRST, PAIR_LAST."""
+    pair_recent: NDArray[np.float32]
+    """(pairs, 3, PAIR_RECENT) seconds between connections, IP bytes of either end; number c at c modulo PAIR_RECENT."""
+    seen_keys: NDArray[np.int64]
+    """(seen,) of whatever is asked no more than whether it came by."""
+    seen_heads: NDArray[np.int64]
+    """(seen, 2) ROW, TOTAL."""
+    port_flows: NDArray[np.int64]
+    """(3 * 65536,) flows so far to each responder port of TCP, UDP and all else."""
+    service_flows: NDArray[np.int64]
+    """(64,) flows so far of each service."""
     clock: NDArray[np.int64]
     """(2,) flows so far, and the first one's nanoseconds."""
 
 
-class Memory(NamedTuple):
-    """All that an extractor remembers, some 60 MB at the sizes of this file."""
-
-    originators: Hosts
-    responders: Hosts
-    pairs: Pairs
-    seen: Seen
-    counts: Counts
-
-
-def new_hosts(hosts: int = HOSTS, rings: int = RINGS) -> Hosts:
-    """Make an empty memory of `hosts` hosts (a power of two), `rings` of which have many connections."""
-    places = hosts * BRIEF + rings * RECENT
-    owners = np.full(rings + 1, -1, np.int64)
-    owners[-1] = 0
-    return Hosts(
-        keys=np.zeros(hosts, np.int64),
-        rows=np.zeros(hosts, np.int64),
-        totals=np.zeros(hosts, np.int64),
-        stored=np.zeros(hosts, np.int64),
-        rings=np.full(hosts, -1, np.int64),
-        owners=owners,
-        times=np.zeros(places, np.int64),
-        peers=np.zeros(places, np.int32),
-        ports=np.zeros(places, np.int32),
-        marks=np.zeros(places, np.int32),
-    )
-
-
 def new_memory(hosts: int = HOSTS, rings: int = RINGS, pairs: int = PAIRS, seen: int = SEEN) -> Memory:
-    """Make an empty memory; the counts are powers of two, at least 8, and bound it for good."""
+    """Make an empty memory; the sizes are powers of two, at least 8, and bound it for good."""
+    places = hosts * BRIEF + rings * RECENT
+
+    def words(*shape: int) -> NDArray[np.int64]:
+        return np.zeros(shape, np.int64)
+
+    owners = [np.full(rings + 1, -1, np.int64) for _ in range(2)]
+    heads = [words(hosts, 4) for _ in range(2)]
+    for side in range(2):
+        owners[side][-1] = 0
+        heads[side][:, RING] = -1
     return Memory(
-        originators=new_hosts(hosts, rings),
-        responders=new_hosts(hosts, rings),
-        pairs=Pairs(
-            keys=np.zeros(pairs, np.int64),
-            rows=np.zeros(pairs, np.int64),
-            totals=np.zeros(pairs, np.int64),
-            first_times=np.zeros(pairs, np.int64),
-            last_times=np.zeros(pairs, np.int64),
-            gaps=np.zeros((pairs, PAIR_RECENT), np.float32),
-            sizes=np.zeros((pairs, 2, PAIR_RECENT), np.float32),
-        ),
-        seen=Seen(keys=np.zeros(seen, np.int64), rows=np.zeros(seen, np.int64), totals=np.zeros(seen, np.int64)),
-        counts=Counts(
-            ports=np.zeros(3 * 65536, np.int64), services=np.zeros(256, np.int64), clock=np.zeros(2, np.int64)
-        ),
+        orig_keys=words(hosts),
+        orig_heads=heads[0],
+        orig_owners=owners[0],
+        orig_connections=words(places, 2),
+        resp_keys=words(hosts),
+        resp_heads=heads[1],
+        resp_owners=owners[1],
+        resp_connections=words(places, 2),
+        pair_keys=words(pairs),
+        pair_heads=words(pairs, 4),
+        pair_recent=np.zeros((pairs, 3, PAIR_RECENT), np.float32),
+        seen_keys=words(seen),
+        seen_heads=words(seen, 2),
+        port_flows=words(3 * 65536),
+        service_flows=words(64),
+        clock=words(2),
     )
+
+
+@njit_inline
+def pack(peer: int, port: int, service: int, mark: int) -> int:
+    """Make one word of a connection: the other end's key, shortened to 30 bits; kind of protocol * 65536 + responder's
+    port; service; 2 * rejected + unanswered.
+    """
+    return ((peer & _PEER_MASK) << _PEER_AT) | (port << _PORT_AT) | (service << _SERVICE_AT) | mark
+
+
+@njit_inline
+def peer_of(word: int) -> int:
+    """Return the shortened key of the other end."""
+    return word >> _PEER_AT
+
+
+@njit_inline
+def port_of(word: int) -> int:
+    """Return kind of protocol * 65536 + responder's port."""
+    return (word >> _PORT_AT) & _PORT_MASK
+
+
+@njit_inline
+def service_of(word: int) -> int:
+    """Return the service's id."""
+    return (word >> _SERVICE_AT) & _SERVICE_MASK
 
 
 @njit
@@ -146,17 +140,17 @@ def find(keys: Any, key: int) -> int:
 
 
 @njit
-def claim(keys: Any, rows: Any, totals: Any, key: int) -> int:
+def claim(keys: Any, heads: Any, key: int) -> int:
     """Return which of its places `key`, which is not in `keys`, shall take: a free one, or the one least worth."""
     begin = (key & ((len(keys) // WAYS) - 1)) * WAYS
     best, least = begin, np.int64(1) << 62
     for slot in range(begin, begin + WAYS):
         if keys[slot] == 0:
             return slot
-        worth = rows[slot]
-        if totals[slot] >= MANY:
+        worth = heads[slot, ROW]
+        if heads[slot, TOTAL] >= MANY:
             worth += MANY_WORTH_ROWS
-        elif totals[slot] >= SEVERAL:
+        elif heads[slot, TOTAL] >= SEVERAL:
             worth += SEVERAL_WORTH_ROWS
         if worth < least:
             best, least = slot, worth
@@ -164,87 +158,85 @@ def claim(keys: Any, rows: Any, totals: Any, key: int) -> int:
 
 
 @njit
-def remember_seen(seen: Any, key: int, row: int) -> None:
+def remember_seen(keys: Any, heads: Any, key: int, row: int) -> None:
     """Note that `key` came by at flow number `row`."""
-    slot = find(seen.keys, key)
+    slot = find(keys, key)
     if slot < 0:
-        slot = claim(seen.keys, seen.rows, seen.totals, key)
-        seen.keys[slot] = key
-        seen.totals[slot] = 0
-    seen.rows[slot] = row
-    seen.totals[slot] += 1
+        slot = claim(keys, heads, key)
+        keys[slot] = key
+        heads[slot, TOTAL] = 0
+    heads[slot, ROW] = row
+    heads[slot, TOTAL] += 1
 
 
 @njit
-def _take_ring(hosts: Any) -> int:
+def _take_ring(heads: Any, owners: Any) -> int:
     """Return a ring: a free one, or of the next few the one whose host was silent longest, which loses it."""
-    rings = len(hosts.owners) - 1
+    rings = len(owners) - 1
     best, least = 0, np.int64(1) << 62
     for _ in range(WAYS):
-        ring = hosts.owners[rings]
-        hosts.owners[rings] = (ring + 1) % rings
-        owner = hosts.owners[ring]
+        ring = owners[rings]
+        owners[rings] = (ring + 1) % rings
+        owner = owners[ring]
         if owner < 0:
             return int(ring)
-        if hosts.rows[owner] < least:
-            best, least = int(ring), hosts.rows[owner]
-    loser = hosts.owners[best]
-    hosts.rings[loser] = -1
-    hosts.stored[loser] = 0
+        if heads[owner, ROW] < least:
+            best, least = int(ring), heads[owner, ROW]
+    loser = owners[best]
+    heads[loser, RING] = -1
+    heads[loser, STORED] = 0
     return best
 
 
 @njit
-def remember_host(hosts: Any, key: int, row: int, time: int, peer: int, port: int, mark: int) -> None:
-    """Note one connection of host `key`."""
-    slot = find(hosts.keys, key)
+def remember_host(
+    keys: Any, heads: Any, owners: Any, connections: Any, key: int, row: int, time: int, word: int
+) -> None:
+    """Note one connection of host `key`, packed into `word`."""
+    slot = find(keys, key)
     if slot < 0:
-        slot = claim(hosts.keys, hosts.rows, hosts.totals, key)
-        if hosts.rings[slot] >= 0:
-            hosts.owners[hosts.rings[slot]] = -1
-            hosts.rings[slot] = -1
-        hosts.keys[slot] = key
-        hosts.totals[slot] = 0
-        hosts.stored[slot] = 0
-    first_ring = len(hosts.keys) * BRIEF
-    if hosts.rings[slot] < 0 and hosts.stored[slot] == BRIEF:
-        hosts.rows[slot] = row
-        ring = _take_ring(hosts)
-        hosts.rings[slot] = ring
-        hosts.owners[ring] = slot
-        begin, old = first_ring + ring * RECENT, slot * BRIEF
+        slot = claim(keys, heads, key)
+        if heads[slot, RING] >= 0:
+            owners[heads[slot, RING]] = -1
+            heads[slot, RING] = -1
+        keys[slot] = key
+        heads[slot, TOTAL] = 0
+        heads[slot, STORED] = 0
+    heads[slot, ROW] = row
+    heads[slot, TOTAL] += 1
+    stored = heads[slot, STORED]
+    heads[slot, STORED] = stored + 1
+    first_ring = len(keys) * BRIEF
+    if heads[slot, RING] < 0 and stored == BRIEF:
+        ring = _take_ring(heads, owners)
+        heads[slot, RING] = ring
+        owners[ring] = slot
         for k in range(BRIEF):
-            hosts.times[begin + k] = hosts.times[old + k]
-            hosts.peers[begin + k] = hosts.peers[old + k]
-            hosts.ports[begin + k] = hosts.ports[old + k]
-            hosts.marks[begin + k] = hosts.marks[old + k]
-    if hosts.rings[slot] < 0:
-        place = slot * BRIEF + hosts.stored[slot]
-    else:
-        place = first_ring + hosts.rings[slot] * RECENT + hosts.stored[slot] % RECENT
-    hosts.times[place] = time
-    hosts.peers[place] = peer
-    hosts.ports[place] = port
-    hosts.marks[place] = mark
-    hosts.rows[slot] = row
-    hosts.totals[slot] += 1
-    hosts.stored[slot] += 1
+            for w in range(2):
+                connections[first_ring + ring * RECENT + k, w] = connections[slot * BRIEF + k, w]
+    place = slot * BRIEF + stored
+    if heads[slot, RING] >= 0:
+        place = first_ring + heads[slot, RING] * RECENT + stored % RECENT
+    connections[place, TIME] = time
+    connections[place, WORD] = word
 
 
 @njit
-def remember_pair(pairs: Any, key: int, row: int, time: int, orig_bytes: float, resp_bytes: float) -> None:
+def remember_pair(
+    keys: Any, heads: Any, recent: Any, key: int, row: int, time: int, orig_bytes: float, resp_bytes: float
+) -> None:
     """Note one connection of the pair `key`."""
-    slot = find(pairs.keys, key)
+    slot = find(keys, key)
     if slot < 0:
-        slot = claim(pairs.keys, pairs.rows, pairs.totals, key)
-        pairs.keys[slot] = key
-        pairs.totals[slot] = 0
-        pairs.first_times[slot] = time
+        slot = claim(keys, heads, key)
+        keys[slot] = key
+        heads[slot, TOTAL] = 0
+        heads[slot, PAIR_FIRST] = time
     else:
-        pairs.gaps[slot, (pairs.totals[slot] - 1) % PAIR_RECENT] = abs(time - pairs.last_times[slot]) * 1e-9
-    at = pairs.totals[slot] % PAIR_RECENT
-    pairs.sizes[slot, 0, at] = orig_bytes
-    pairs.sizes[slot, 1, at] = resp_bytes
-    pairs.last_times[slot] = time
-    pairs.rows[slot] = row
-    pairs.totals[slot] += 1
+        recent[slot, 0, (heads[slot, TOTAL] - 1) % PAIR_RECENT] = abs(time - heads[slot, PAIR_LAST]) * 1e-9
+    at = heads[slot, TOTAL] % PAIR_RECENT
+    recent[slot, 1, at] = orig_bytes
+    recent[slot, 2, at] = resp_bytes
+    heads[slot, PAIR_LAST] = time
+    heads[slot, ROW] = row
+    heads[slot, TOTAL] += 1

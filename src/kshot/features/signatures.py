@@ -23,7 +23,7 @@ class Signature:
     least_bytes: int
     """How much payload there must be, of the 64 that are kept."""
     length_at: int = -1
-    """Where two bytes tell the message's own length, which must fit; -1 nowhere."""
+    """Where two bytes tell the message's own length, which must fit into what is there; -1 nowhere."""
 
 
 def _mark(service: str, transport: str, pattern: bytes, offset: int = 0) -> Signature:
