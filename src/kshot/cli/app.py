@@ -12,6 +12,7 @@ import typer
 from kshot import __version__
 from kshot.cli import doctor, flows, learn, scan, threats
 from kshot.cli.clean import clean
+from kshot.cli.messages import ReaderGoneError
 from kshot.errors import InternalError, UserError
 
 OK, OUR_ERROR, USER_ERROR, ALERTS, INTERRUPTED = 0, 1, 2, 3, 130
@@ -72,10 +73,6 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return _fail(str(error), USER_ERROR)
     except _ClickException as error:
         return _usage(error)
-    except BrokenPipeError:
-        # The reader has seen enough (`| head`). Python would try to flush once more on the way out.
-        _abandon_stdout()
-        return OK
     except OSError as error:
         return _fail_os(error)
     except (KeyboardInterrupt, typer.Abort):
@@ -84,9 +81,15 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return _ours(error, "out of memory")
     except InternalError as error:
         return _ours(error, str(error))
+    except SystemExit as error:
+        # click has its own way with a closed pipe while it prints help.
+        _abandon_stdout()
+        return error.code if isinstance(error.code, int) else OK
+    except ReaderGoneError:
+        # Python would try to flush once more on the way out.
+        _abandon_stdout()
+        return OK
     except BaseException as error:
-        if isinstance(error, SystemExit | GeneratorExit):
-            raise
         return _ours(error, f"{type(error).__name__}: {error}")
 
 

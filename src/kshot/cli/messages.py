@@ -13,6 +13,10 @@ _BAR_FROM_BYTES = 8 << 20
 """A smaller file is done before a bar could be read."""
 
 
+class ReaderGoneError(Exception):
+    """Whoever read our standard output has seen enough (`| head`); click would take the system's error for a fault."""
+
+
 class Messages:
     """Lines on stderr; `quiet` leaves out all but errors."""
 

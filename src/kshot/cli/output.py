@@ -16,9 +16,10 @@ from typing import IO
 import polars as pl
 
 from kshot.cli.clean import clean_cell, clean_json
-from kshot.errors import OutputError, UserError
+from kshot.cli.messages import ReaderGoneError
+from kshot.errors import UserError
+from kshot.store import output_error
 
-_STDOUT = "standard output"
 _TIME = "%Y-%m-%dT%H:%M:%S%.9fZ"
 _SUSPECT = r"[^ -~]|^[=+\-@|%]"
 """A text with a character outside printable ASCII, or that begins like a formula, is looked at one by one."""
@@ -35,9 +36,12 @@ def open_output(output: Path | None) -> Iterator[IO[bytes]]:
         OutputError: it could not be written; nothing is left half-written.
     """
     if output is None:
-        sys.stdout.flush()
-        yield sys.stdout.buffer
-        sys.stdout.buffer.flush()
+        try:
+            sys.stdout.flush()
+            yield sys.stdout.buffer
+            sys.stdout.buffer.flush()
+        except BrokenPipeError as error:
+            raise ReaderGoneError from error
         return
     from kshot.store import whole_file
 
@@ -123,17 +127,17 @@ def _write_parquet(frames: Iterable[pl.DataFrame], schema: Mapping[str, pl.DataT
         from kshot.store import whole_file
 
         with whole_file(output) as whole:
-            sink_parquet(frames, schema, whole.path)
+            _sink(frames, schema, whole.path, output)
         return
     if sys.stdout.isatty():
         raise UserError("Parquet is not for a terminal; give --output FILE or pipe it on")
     with tempfile.NamedTemporaryFile(prefix="kshot-", suffix=".parquet") as spool:
-        sink_parquet(frames, schema, Path(spool.name))
+        _sink(frames, schema, Path(spool.name), Path(spool.name))
         with open_output(None) as file, Path(spool.name).open("rb") as written:
             shutil.copyfileobj(written, file, 1 << 20)
 
 
-def sink_parquet(frames: Iterable[pl.DataFrame], schema: Mapping[str, pl.DataType], path: Path) -> None:
+def _sink(frames: Iterable[pl.DataFrame], schema: Mapping[str, pl.DataType], path: Path, told: Path) -> None:
     """Stream frames into a Parquet file, holding a row group at a time; an error of the frames is raised as it was."""
     from polars.io.plugins import register_io_source
 
@@ -154,17 +158,17 @@ def sink_parquet(frames: Iterable[pl.DataFrame], schema: Mapping[str, pl.DataTyp
     except BaseException as error:
         if failed:
             raise failed[0] from None
-        raise _parquet_error(path, error) from error
+        raise _parquet_error(told, error) from error
 
 
-def _parquet_error(path: Path, error: BaseException) -> BaseException:
+def _parquet_error(told: Path, error: BaseException) -> BaseException:
     """polars reports a full disk as OSError or as ComputeError with the system's words; anything else is our fault."""
     if isinstance(error, OSError):
         return error
     text = str(error)
     for number in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EIO, errno.EACCES):
         if f"os error {number}" in text or os.strerror(number) in text:
-            return OutputError(f"cannot write {path}: {os.strerror(number)}")
+            return output_error(told, OSError(number, os.strerror(number)))
     return error
 
 

@@ -58,9 +58,8 @@ def add_shots(old: Threat, new: Threat) -> Threat:
         raise ThreatError(
             f"the new shots do not have the columns of threat {old.name} ({old.kind}); learn it anew with --replace"
         )
-    shots = pl.concat(
-        [old.shots, new.shots.select(pl.col(name).cast(dtype) for name, dtype in old.shots.schema.items())]
-    )
+    added = new.shots.select(pl.col(name).cast(dtype) for name, dtype in old.shots.schema.items())
+    shots = pl.concat([old.shots, added])
     return replace(
         old,
         shots=shots.unique(maintain_order=True, keep="first"),

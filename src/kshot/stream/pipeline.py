@@ -91,6 +91,165 @@ def read_records(paths: Sequence[str | Path], options: MeterOptions, on_progress
         return records
 
 
+@dataclass(frozen=True, slots=True)
+class ScanOptions:
+    """How loud a scan may be."""
+
+    false_alarm_rate: float | None = None
+    """The chance that a benign record raises any alert; default `DEFAULT_RATE`, or the attainable if that is more."""
+    alerts_per_day: float | None = None
+    """Instead: how many grouped alerts a day of benign traffic may raise."""
+    unknown: bool = False
+    """Also report what is like no threat and unlike the reference."""
+    ranked: int = 20
+    """How many records to report when nothing calibrates their scores."""
+    random_state: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ScanResult:
+    """What a scan found."""
+
+    alerts: pl.DataFrame
+    """ALERT_SCHEMA, the loudest first; when `calibrated` is "none" the top of a ranking, not alerts."""
+    verdicts: pl.DataFrame
+    """A row a record judged: row (from 1, in the whole input), threat, score, p_value, alarm."""
+    calibrated: str
+    """"site", "capture" or "none"."""
+    false_alarm_rate: float | None
+    """The rate that was kept; None when nothing calibrates."""
+    notes: list[str]
+    """Lines for the user: what was skipped, and which promise could not be kept."""
+
+
+def scan(
+    records: Records,
+    threats: Sequence[Threat],
+    *,
+    reference: Records | None = None,
+    where: str | None = None,
+    options: ScanOptions = ScanOptions(),
+) -> ScanResult:
+    """Judge records for threats and group what alarms.
+
+    Parameters:
+        reference: benign records of the same network; without them the records calibrate themselves.
+        where: only judge records for which this SQL expression holds; the reference is narrowed alike, so that
+            like is compared with like.
+
+    Raises:
+        UserError: no threat fits, no record is left, the reference is of another kind, or no times for a budget.
+    """
+    chosen = records.where(where)
+    rows = chosen.arg_true()
+    if rows.len() == 0:
+        raise UserError(f"--where {where!r} holds for none of the {len(records):,} records; nothing to scan")
+    judged = records.filter(chosen)
+    narrowed = _narrowed(reference, records.kind, where)
+    notes: list[str] = []
+    groups = _fitting(threats, judged, notes, options)
+    judgement = judge_all(
+        groups,
+        judged.judged_columns(),
+        None if narrowed is None else narrowed.judged_columns(),
+        unknown=options.unknown,
+        random_state=options.random_state,
+    )
+    rate = _rate(judgement, options, narrowed or judged, notes)
+    alarms = judgement.alarms(rate) if rate is not None else _top(judgement.score, options.ranked)
+    verdicts = pl.DataFrame(
+        {
+            "row": rows.cast(pl.UInt64) + 1,
+            "threat": pl.Series(judgement.threat.tolist(), dtype=pl.String),
+            "score": judgement.score,
+            "p_value": pl.Series(judgement.p_value).fill_nan(None),
+            "alarm": alarms,
+        }
+    )
+    if rate is None:
+        notes.append(
+            f"nothing calibrates the scores: these are the {int(alarms.sum()):,} top ranked records, not alerts"
+        )
+    alerts = _alerts(verdicts, judged, threats, judgement)
+    return ScanResult(alerts, verdicts, judgement.calibrated, rate, notes)
+
+
+def _narrowed(reference: Records | None, kind: str, where: str | None) -> Records | None:
+    if reference is None:
+        return None
+    if reference.kind != kind:
+        ours, theirs = ("flows", "table rows") if kind == "flow" else ("table rows", "flows")
+        raise UserError(f"--reference holds {theirs}, the input {ours}; give a reference of the same kind")
+    narrowed = reference.filter(reference.where(where))
+    if len(narrowed) == 0:
+        raise UserError(
+            f"--where {where!r} holds for none of the {len(reference):,} reference records; give another --reference"
+        )
+    return narrowed
+
+
+def _fitting(threats: Sequence[Threat], judged: Records, notes: list[str], options: ScanOptions) -> list[list[Threat]]:
+    """The threats that fit the input, in groups of the same columns; the others are named in `notes`."""
+    fitted = fit_threats(threats, judged.kind, judged.judged_columns().schema, fingerprint())
+    lines = [f"threat {name} is skipped: {why}" for name, why in fitted.skipped.items()]
+    if not fitted.groups and threats and not options.unknown:
+        more = f" (and {len(lines) - 1} more)" if len(lines) > 1 else ""
+        raise ThreatError(f"no threat fits this input: {lines[0]}{more}")
+    notes += lines
+    return fitted.groups
+
+
+def _rate(judgement: Judgement, options: ScanOptions, reference: Records, notes: list[str]) -> float | None:
+    """The false-alarm rate to keep: what was asked for, or the least that the reference can promise."""
+    if judgement.calibrated == "none":
+        return None
+    asked = options.false_alarm_rate
+    words = f"a false-alarm rate of {asked:g}" if asked is not None else ""
+    if options.alerts_per_day is not None:
+        asked = rate_for_budget(reference.parties(), options.alerts_per_day)
+        words = f"{options.alerts_per_day:g} alerts a day (a false-alarm rate of {asked:.2g})"
+    if asked is not None and asked >= judgement.attainable:
+        return asked
+    rate = max(judgement.attainable, asked if asked is not None else DEFAULT_RATE)
+    if rate > (asked if asked is not None else DEFAULT_RATE):
+        words = words or f"the default false-alarm rate of {DEFAULT_RATE:g}"
+        notes.append(
+            f"{words} needs a larger reference; with these {len(reference):,} records {rate:.2g} is attainable and used"
+        )
+    return rate
+
+
+def _top(scores: NDArray[np.float64], count: int) -> NDArray[np.bool_]:
+    top = np.zeros(len(scores), dtype=bool)
+    top[np.argsort(-scores, kind="stable")[:count]] = True
+    return top
+
+
+def _alerts(verdicts: pl.DataFrame, judged: Records, threats: Sequence[Threat], judgement: Judgement) -> pl.DataFrame:
+    at = verdicts["alarm"].arg_true()
+    alarmed = verdicts[at]
+    grouped = group_alerts(alarmed.hstack(judged.parties()[at]))
+    # Verdicts hold rows of the input; reasons are asked for by place among the judged.
+    place = {row: index for index, row in enumerate(verdicts["row"])} if grouped.height else {}
+    reasons = judgement.explain([place[row] for row in grouped["row"]]) if grouped.height else []
+    attack = {threat.name: list(threat.attack) for threat in threats}
+    return pl.DataFrame(
+        {
+            **{
+                name: grouped[name]
+                for name in ("threat", "originator", "responder", "first_time", "last_time", "flows")
+            },
+            "score": grouped["score"],
+            "p_value": grouped["p_value"],
+            "calibrated": [judgement.calibrated] * grouped.height,
+            "attack": [attack.get(name, []) for name in grouped["threat"]],
+            "reasons": reasons,
+            "first_record": grouped["row"],
+        },
+        schema=ALERT_SCHEMA,
+    )
+
+
 def _from_captures(paths: Sequence[Path], options: MeterOptions, on_progress: OnProgress | None) -> Records:
     metering = Metering()
     frames: list[pl.DataFrame] = []
