@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +19,8 @@ BENIGN_NETWORK = 0xC6120000  # 198.18.0.0/15 is for benchmarks (RFC 2544): nobod
 BENIGN = traffic(150, seed=11, network=BENIGN_NETWORK)
 
 
-def flows_of(frames: list[Frame], path: Path, **settings: int) -> pl.DataFrame:
-    """The benign flows of a capture of `frames`, in a fixed order."""
+def all_flows_of(frames: list[Frame], path: Path, **settings: int) -> pl.DataFrame:
+    """The flows of a capture of `frames`, in a fixed order."""
     path.write_bytes(pcap(sorted(frames, key=lambda frame: frame.nanoseconds), nanoseconds=True))
     meter = FlowMeter(**settings)
     parts = []
@@ -28,8 +29,20 @@ def flows_of(frames: list[Frame], path: Path, **settings: int) -> pl.DataFrame:
             meter.push(batch)
             parts += list(meter.drain())
     parts += list(meter.finish())
-    ours = pl.concat(parts).filter(pl.col("originator").str.contains(r"^198\.1[89]\."))
-    return ours.sort("originator", "responder", "orig_port", "resp_port", "protocol", "first_time")
+    return pl.concat(parts).sort("community_id", "first_time")
+
+
+def flows_of(frames: list[Frame], path: Path, **settings: int) -> pl.DataFrame:
+    """Of a capture of `frames`, the flows whose 5-tuples are among the benign ones."""
+    ours = {(f.data[23], *sorted((f.data[26:30] + f.data[34:36], f.data[30:34] + f.data[36:38]))) for f in BENIGN}
+    flows = all_flows_of(frames, path, **settings)
+
+    def end(row: dict[str, object], side: str, port: str) -> bytes:
+        return ipaddress.ip_address(str(row[side])).packed + int(str(row[port])).to_bytes(2)
+
+    ends = (("originator", "orig_port"), ("responder", "resp_port"))
+    keys = ((row["protocol"], *sorted(end(row, *which) for which in ends)) for row in flows.iter_rows(named=True))
+    return flows.filter(pl.Series([key in ours for key in keys], dtype=pl.Boolean))
 
 
 def packets_of(path: Path) -> list[bytes]:
