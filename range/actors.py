@@ -67,21 +67,23 @@ def _roles() -> dict[str, list[tuple[Role, float]]]:
     """Which roles a host plays, and the mean seconds between two actions of each."""
     import roles_files as files
     import roles_machines as machines
+    import roles_odd as odd
     import roles_web as web
 
     desk = [
         (web.browse, 6), (web.browse, 10), (machines.look_up, 3), (files.send_mail, 20), (machines.ntp_query, 25),
-        (web.post_form, 15), (web.telemetry, 11),
+        (web.post_form, 15), (web.telemetry, 11), (odd.call_gone_peer, 14), (odd.ask_gone_server, 20),
     ]  # fmt: skip
     # fmt: off
     return {
-        "desk1": [*desk, (web.mistype_basic, 40), (web.download, 40)],
+        "desk1": [*desk, (odd.answer_calls, 1), (web.mistype_basic, 40), (web.download, 40)],
         "desk2": [*desk, (files.ftp_transfer, 30), (web.upload, 40)],
         "desk3": [*desk, (web.telemetry_tls, 7), (web.browse, 5)],
-        "mobile": [(web.browse, 5), (web.telemetry_tls, 9), (web.post_form, 15), (web.upload, 45)],
+        "mobile": [(web.browse, 5), (web.telemetry_tls, 9), (web.post_form, 15), (web.upload, 45), (odd.call, 25)],
         "dev": [
             (files.ssh_session, 12), (files.copy_files, 20), (machines.query_database, 8), (web.browse, 10),
-            (machines.look_up, 6), (web.download, 25), (files.ssh_command, 8),
+            (machines.look_up, 6), (web.download, 25), (files.ssh_command, 8), (odd.load_test, 45), (odd.call, 40),
+            (odd.call_closed_port, 15),
         ],
         "admin": [
             (files.ssh_command, 7), (files.ssh_mistyped, 16), (files.ftp_mistyped, 25), (files.ssh_session, 20),
@@ -92,16 +94,16 @@ def _roles() -> dict[str, list[tuple[Role, float]]]:
         "backup": [(files.back_up, 18), (machines.dump_database, 30), (files.ssh_command, 30)],
         "monitor": [
             (web.health, 2), (web.health_tls, 3), (machines.check_ports, 6), (machines.ping, 4),
-            (machines.look_up, 5), (machines.ping_sweep, 30), (machines.mqtt_probe, 12), (files.smtp_probe, 11),
+            (machines.look_up, 5), (machines.ping_sweep, 30), (odd.collect_logs, 0.2), (machines.mqtt_probe, 12), (files.smtp_probe, 11),
         ],
         "sensor1": [(machines.mqtt_stream, 1), (machines.ntp_query, 16), (machines.mqtt_publish, 4)],
-        "sensor2": [(machines.mqtt_publish, 3), (machines.ntp_query, 16), (web.telemetry, 5), (machines.look_up, 20)],
+        "sensor2": [(machines.mqtt_publish, 3), (machines.ntp_query, 16), (web.telemetry, 5), (machines.look_up, 20), (odd.send_logs, 12)],
         "hmi": [
             (machines.modbus_poll, 1), (machines.modbus_read, 3), (machines.mqtt_watch, 6), (machines.ntp_query, 20),
         ],
         "app": [
             (machines.query_database, 2), (machines.database_session, 6), (web.telemetry_tls, 6), (machines.look_up, 4),
-            (web.health, 3), (files.send_mail, 15), (web.update, 30), (machines.ntp_query, 20),
+            (web.health, 3), (files.send_mail, 15), (odd.send_logs, 6), (odd.call_closed_port, 10), (web.update, 30), (machines.ntp_query, 20),
         ],
         "crawler": [(web.crawl, 12), (web.browse, 8)],
         "shell": [(web.update, 25), (machines.look_up, 8), (machines.ntp_query, 20)],

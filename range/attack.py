@@ -99,9 +99,8 @@ def _start(net: Net, step: dict, known: dict[str, object], number: int):
     host = step.get("on", "attacker")
     seconds = str(step.get("seconds", LIMIT_SECONDS))
     group = 0 if host in ATTACK else INTRUDER
-    user = 0 if step.get("root") else group
     command = ["timeout", "-k", "2", seconds, *command_of(step, known)]
-    return net.spawn(host, command, f"attack-{number}-{step['tool']}-{host}", user=user, group=group)
+    return net.spawn(host, command, f"attack-{number}-{step['tool']}-{host}", group=group)
 
 
 def _serve(net: Net, step: dict, known: dict[str, object], number: int) -> None:

@@ -12,7 +12,7 @@ HERE = Path(__file__).resolve().parent
 HOME = Path("/run/range")
 """Where a run keeps its files while it lasts: in memory, in a mount namespace of its own."""
 INTRUDER = 4242
-"""The group id (and, but for root's tools, the user id) of whatever an attacker runs on somebody else's host."""
+"""The group id of whatever an attacker runs on somebody else's host."""
 
 NAMESPACES = ["--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc", "--propagation", "private"]
 """How unshare(1) starts a run. When the run's first process ends, however it ends, the kernel ends every other in there
@@ -36,10 +36,10 @@ table inet truth {{
 
 
 def prepare_mounts() -> None:
-    """Memory-backed /run, and /etc and /var/lib over themselves, so that users and configurations vanish with us."""
+    """Memory-backed /run, and /etc, /home and /root over themselves, so that what is written there vanishes with us."""
     run = ["mount", "-t", "tmpfs", "-o", "mode=755", "tmpfs", "/run"]
     subprocess.run(run, check=True)
-    for folder in ("/etc", "/home"):
+    for folder in ("/etc", "/home", "/root"):
         upper, work = Path(f"/run/over{folder}/upper"), Path(f"/run/over{folder}/work")
         upper.mkdir(parents=True)
         work.mkdir()
@@ -109,15 +109,15 @@ class Net:
         """Run a command on a host and wait; its output goes to the run's log unless asked for."""
         return subprocess.run(["ip", "netns", "exec", name, *command], **options)  # type: ignore[call-overload]
 
-    def spawn(self, name: str, command: list[str], log: str, user: int = 0, group: int = 0) -> subprocess.Popen:
-        """Start a process on a host, as that user and group; its output goes to a log of that name."""
+    def spawn(self, name: str, command: list[str], log: str, group: int = 0) -> subprocess.Popen:
+        """Start a process on a host, in that group; its output goes to a log of that name."""
         prefix = ["ip", "netns", "exec", name]
-        if user or group:
-            prefix += ["setpriv", f"--reuid={user}", f"--regid={group}", "--clear-groups"]
-        home = HOME / "tmp" / f"home-{user}-{group}"
+        if group:
+            prefix += ["setpriv", f"--regid={group}", "--clear-groups"]
+        home = HOME / "tmp" / f"home-{group}"
         if not home.exists():
             home.mkdir()
-            os.chown(home, user, group)
+            os.chown(home, 0, group)
         environment = {**os.environ, "HOME": str(home), "TERM": "dumb", "LC_ALL": "C"}
         with (HOME / "tmp" / f"{log}.log").open("ab") as out:
             process = subprocess.Popen(

@@ -6,6 +6,7 @@ import random
 import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -220,6 +221,8 @@ def start_all(net: Net) -> None:
     plan = net.plan
     rng = random.Random(f"servers {plan['seed']}")
     ports = plan["ports"]
+    database = threading.Thread(target=start_database, args=(net,))
+    database.start()
     make_certificate(plan)
     make_users(plan["users"], rng)
     hashed = [f"{user}:{{PLAIN}}{password}" for user, password in plan["users"].items()]
@@ -236,7 +239,7 @@ def start_all(net: Net) -> None:
     net.spawn("plc", [VENV_PYTHON, str(HERE / "plc.py"), str(ports["modbus"])], "plc-modbus")
     ntp = _write("ntp/chrony.conf", "local stratum 8\nallow\nbindcmdaddress /\ncmdport 0\npidfile /run/range/ntp/pid\n")
     net.spawn("ntp", ["chronyd", "-x", "-d", "-u", "root", "-f", ntp], "ntp-chronyd")  # -x: never touch the clock
-    start_database(net)
+    database.join()
     wait_for_ports(net, {"web": ports["http"], "files": ports["ftp"], "plc": ports["modbus"], "mail": ports["smtp"]})
 
 
