@@ -94,16 +94,21 @@ def _roles() -> dict[str, list[tuple[Role, float]]]:
         "backup": [(files.back_up, 18), (machines.dump_database, 30), (files.ssh_command, 30)],
         "monitor": [
             (web.health, 2), (web.health_tls, 3), (machines.check_ports, 6), (machines.ping, 4),
-            (machines.look_up, 5), (machines.ping_sweep, 30), (odd.collect_logs, 0.2), (machines.mqtt_probe, 12), (files.smtp_probe, 11),
+            (machines.look_up, 5), (machines.ping_sweep, 30), (odd.collect_logs, 0.2),
+            (machines.mqtt_probe, 12), (files.smtp_probe, 11),
         ],
         "sensor1": [(machines.mqtt_stream, 1), (machines.ntp_query, 16), (machines.mqtt_publish, 4)],
-        "sensor2": [(machines.mqtt_publish, 3), (machines.ntp_query, 16), (web.telemetry, 5), (machines.look_up, 20), (odd.send_logs, 12)],
+        "sensor2": [
+            (machines.mqtt_publish, 3), (machines.ntp_query, 16), (web.telemetry, 5), (machines.look_up, 20),
+            (odd.send_logs, 12),
+        ],
         "hmi": [
             (machines.modbus_poll, 1), (machines.modbus_read, 3), (machines.mqtt_watch, 6), (machines.ntp_query, 20),
         ],
         "app": [
             (machines.query_database, 2), (machines.database_session, 6), (web.telemetry_tls, 6), (machines.look_up, 4),
-            (web.health, 3), (files.send_mail, 15), (odd.send_logs, 6), (odd.call_closed_port, 10), (web.update, 30), (machines.ntp_query, 20),
+            (web.health, 3), (files.send_mail, 15), (odd.send_logs, 6), (odd.call_closed_port, 10),
+            (web.update, 30), (machines.ntp_query, 20),
         ],
         "crawler": [(web.crawl, 12), (web.browse, 8)],
         "shell": [(web.update, 25), (machines.look_up, 8), (machines.ntp_query, 20)],

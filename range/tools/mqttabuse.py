@@ -57,7 +57,7 @@ def listen(host: str, port: int, user: str, password: str, times: int, seconds: 
 
 
 def main() -> None:
-    """Take: guess HOST PORT USERS WORDS GAP; flood HOST PORT USER PASSWORD TIMES MESSAGES SIZE; listen ... TIMES SECONDS."""
+    """Take guess HOST PORT USERS WORDS GAP, flood HOST PORT USER PASSWORD TIMES MESSAGES SIZE, or listen."""
     what, host, port, first, second, *rest = sys.argv[1:]
     numbers = [float(text) for text in rest]
     if what == "guess":
