@@ -29,6 +29,10 @@ NO_VALUE, PLAIN_TEXT, ESCAPED_TEXT, NUMBER, LITERAL, CONTAINER = range(6)
 """What kind of value a span holds; null is no value."""
 
 _SLOTS = 512
+_SPECIAL = np.zeros(256, np.uint8)
+_SPECIAL[:32] = 1
+_SPECIAL[[34, 92]] = 1
+"""Bytes that do not simply stand in a string."""
 _KEY, _KEY_OR_END, _VALUE, _VALUE_OR_END, _AFTER = range(5)
 
 
@@ -84,6 +88,13 @@ def _slot_of(node: int, text: NDArray[np.uint8], begin: int, end: int) -> int:
 
 
 @njit_inline
+def _byte(buffer: NDArray[np.uint8], at: int) -> int:
+    """buffer[at], without the question whether `at` counts from the end."""
+    byte: int = buffer[np.uintp(at)]
+    return byte
+
+
+@njit_inline
 def _entry_of(
     node: int,
     buffer: NDArray[np.uint8],
@@ -101,7 +112,7 @@ def _entry_of(
         if entries[entry, 0] == node and entries[entry, 2] - key_begin == end - begin:
             same = True
             for i in range(end - begin):
-                if buffer[begin + i] != keys[key_begin + i]:
+                if _byte(buffer, begin + i) != _byte(keys, key_begin + i):
                     same = False
                     break
             if same:
@@ -121,22 +132,22 @@ def _string_end(buffer: NDArray[np.uint8], at: int) -> tuple[int, bool, int]:
     escaped = False
     fault = 0
     while True:
-        while buffer[at] != 34 and buffer[at] != 92 and buffer[at] >= 32:
+        while not _SPECIAL[_byte(buffer, at)]:
             at += 1
-        byte = buffer[at]
+        byte = _byte(buffer, at)
         if byte == 34:
             break
         if byte != 92:
             fault = CUT if byte == 10 else CONTROL_BYTE
             break
         escaped = True
-        letter = buffer[at + 1]
+        letter = _byte(buffer, at + 1)
         if letter == 117:  # \\u and four hex digits
             if not (
-                _is_hex(buffer[at + 2])
-                and _is_hex(buffer[at + 3])
-                and _is_hex(buffer[at + 4])
-                and _is_hex(buffer[at + 5])
+                _is_hex(_byte(buffer, at + 2))
+                and _is_hex(_byte(buffer, at + 3))
+                and _is_hex(_byte(buffer, at + 4))
+                and _is_hex(_byte(buffer, at + 5))
             ):
                 fault = BROKEN
                 break
@@ -150,45 +161,164 @@ def _string_end(buffer: NDArray[np.uint8], at: int) -> tuple[int, bool, int]:
 
 
 @njit_inline
+def _digits_end(buffer: NDArray[np.uint8], at: int) -> int:
+    while 48 <= _byte(buffer, at) <= 57:
+        at += 1
+    return at
+
+
+@njit_inline
 def _number_end(buffer: NDArray[np.uint8], at: int) -> int:
     """Where the number that begins at `at` ends; -1 if it is none."""
-    if buffer[at] == 45:
+    if _byte(buffer, at) == 45:
         at += 1
-    if buffer[at] == 48:
+    first = at
+    at = _digits_end(buffer, at)
+    good = at > first and (at == first + 1 or _byte(buffer, first) != 48)
+    if _byte(buffer, at) == 46:
+        first = at + 1
+        at = _digits_end(buffer, first)
+        good = good and at > first
+    if _byte(buffer, at) == 101 or _byte(buffer, at) == 69:
         at += 1
-    elif 49 <= buffer[at] <= 57:
-        while 48 <= buffer[at] <= 57:
+        if _byte(buffer, at) == 43 or _byte(buffer, at) == 45:
             at += 1
-    else:
-        return -1
-    if buffer[at] == 46:
-        at += 1
-        if not 48 <= buffer[at] <= 57:
-            return -1
-        while 48 <= buffer[at] <= 57:
-            at += 1
-    if buffer[at] == 101 or buffer[at] == 69:
-        at += 1
-        if buffer[at] == 43 or buffer[at] == 45:
-            at += 1
-        if not 48 <= buffer[at] <= 57:
-            return -1
-        while 48 <= buffer[at] <= 57:
-            at += 1
-    return at
+        first = at
+        at = _digits_end(buffer, first)
+        good = good and at > first
+    return at if good else -1
 
 
 @njit_inline
 def _literal_end(buffer: NDArray[np.uint8], at: int) -> int:
     """Where true, false or null ends; -1 if it is none of them."""
-    first, second = buffer[at], buffer[at + 1]
-    if first == 116 and second == 114 and buffer[at + 2] == 117 and buffer[at + 3] == 101:
-        return at + 4
-    if first == 110 and second == 117 and buffer[at + 2] == 108 and buffer[at + 3] == 108:
-        return at + 4
-    if first == 102 and second == 97 and buffer[at + 2] == 108 and buffer[at + 3] == 115 and buffer[at + 4] == 101:
-        return at + 5
-    return -1
+    first, second, third, fourth = buffer[at], buffer[at + 1], buffer[at + 2], buffer[at + 3]
+    end = -1
+    if first == 116 and second == 114 and third == 117 and fourth == 101:
+        end = at + 4
+    elif first == 110 and second == 117 and third == 108 and fourth == 108:
+        end = at + 4
+    elif first == 102 and second == 97 and third == 108 and fourth == 115 and buffer[at + 4] == 101:
+        end = at + 5
+    return end
+
+
+@njit_inline
+def _blanks_end(buffer: NDArray[np.uint8], at: int) -> int:
+    """Where what is no blank begins; a newline is none."""
+    byte = _byte(buffer, at)
+    while byte <= 32 and (byte == 32 or byte == 9 or byte == 13):
+        at += 1
+        byte = _byte(buffer, at)
+    return at
+
+
+@njit
+def _scan_line(
+    buffer: NDArray[np.uint8],
+    at: int,
+    slots: NDArray[np.int32],
+    entries: NDArray[np.int32],
+    keys: NDArray[np.uint8],
+    begins: NDArray[np.int32],
+    ends: NDArray[np.int32],
+    kinds: NDArray[np.uint8],
+    stack: NDArray[np.int32],
+) -> tuple[int, int]:
+    """Walk one object from after its opening brace; return where it stopped and the line's status.
+
+    stack: (MOST_DEPTH + 1, 5) of each open container: 1 if an array, its node, the column of its elements, the column
+    that it is wanted for whole, where it begins.
+    """
+    depth = 0
+    stack[0, 0], stack[0, 1], stack[0, 2], stack[0, 3] = 0, 0, -1, -1
+    in_array = False
+    own_node = 0
+    column, node, whole = -1, -1, 0
+    state = _KEY_OR_END
+    while True:
+        at = _blanks_end(buffer, at)
+        byte = _byte(buffer, at)
+        if state <= _KEY_OR_END and byte == 34:
+            key = at + 1
+            at, escaped, fault = _string_end(buffer, key)
+            if fault:
+                return at, fault
+            column, node, whole = -1, -1, 0
+            if own_node >= 0 and not escaped:
+                entry = _entry_of(own_node, buffer, key, at, slots, entries, keys)
+                if entry >= 0:
+                    column, node, whole = entries[entry, 3], entries[entry, 4], entries[entry, 5]
+            at = _blanks_end(buffer, at + 1)
+            if _byte(buffer, at) != 58:
+                return at, CUT if _byte(buffer, at) == 10 else BROKEN
+            at = _blanks_end(buffer, at + 1)
+            byte = _byte(buffer, at)
+            state = _VALUE
+        if state == _VALUE or (state == _VALUE_OR_END and byte != 93):
+            value = at
+            kind = NUMBER
+            if byte == 34:
+                value = at + 1
+                at, escaped, fault = _string_end(buffer, value)
+                if fault:
+                    return at, fault
+                kind = ESCAPED_TEXT if escaped else PLAIN_TEXT
+            elif 48 <= byte <= 57 or byte == 45:
+                at = _number_end(buffer, at)
+            elif byte == 123 or byte == 91:
+                if depth == MOST_DEPTH:
+                    return at, TOO_DEEP
+                depth += 1
+                in_array = byte == 91
+                own_node = node
+                stack[depth, 0] = in_array
+                stack[depth, 1] = own_node
+                stack[depth, 2] = column if in_array and not whole else -1
+                stack[depth, 3] = column if whole else -1
+                stack[depth, 4] = at
+                column = stack[depth, 2]
+                state = _VALUE_OR_END if in_array else _KEY_OR_END
+                whole = 0
+                at += 1
+                continue
+            else:
+                at = _literal_end(buffer, at)
+                kind = NO_VALUE if byte == 110 else LITERAL
+            if at < 0:
+                return value, CUT if byte == 10 else BROKEN
+            if column >= 0 and kind != NO_VALUE and begins[column] < 0:
+                begins[column] = value
+                ends[column] = at
+                kinds[column] = kind
+            if byte == 34:
+                at += 1
+            state = _AFTER
+            byte = _byte(buffer, at)
+            if byte != 44:
+                continue
+        if state == _AFTER and byte == 44:
+            at += 1
+            state = _KEY
+            if in_array:
+                state = _VALUE
+                node, column, whole = own_node, stack[depth, 2], 0
+            continue
+        # What is left to come is the end of the object or array.
+        if state == _KEY or byte != (93 if in_array else 125):
+            return at, CUT if byte == 10 else BROKEN
+        at += 1
+        column = stack[depth, 3]
+        if column >= 0 and begins[column] < 0:
+            begins[column] = stack[depth, 4]
+            ends[column] = at
+            kinds[column] = CONTAINER
+        if depth == 0:
+            return at, GOOD
+        depth -= 1
+        in_array = stack[depth, 0] != 0
+        own_node = stack[depth, 1]
+        state = _AFTER
 
 
 @njit
@@ -208,148 +338,25 @@ def scan_json(
     """Walk the lines of buffer[at:end], whose last byte is a newline; return how many were taken and where it stopped.
 
     Stops early when the rows of the outputs are used up. Per line: `lines` (from, to), its status, and for each
-    column the span of its value and the value's kind. Five bytes must stand readable after `end`.
+    column the span of its value (-1 without) and the value's kind. Five bytes must stand readable after `end`.
     """
     row = 0
-    columns = begins.shape[1]
-    stack_array = np.zeros(MOST_DEPTH + 1, np.uint8)
-    stack_node = np.zeros(MOST_DEPTH + 1, np.int32)
-    stack_column = np.zeros(MOST_DEPTH + 1, np.int32)
-    stack_whole = np.zeros(MOST_DEPTH + 1, np.int32)
-    stack_begin = np.zeros(MOST_DEPTH + 1, np.int32)
+    stack = np.zeros((MOST_DEPTH + 1, 5), np.int32)
+    begins[:] = -1
     while at < end and row < len(statuses):
-        line = at
-        for column in range(columns):
-            begins[row, column] = -1
-            kinds[row, column] = NO_VALUE
-        status = GOOD
-        while buffer[at] == 32 or buffer[at] == 9 or buffer[at] == 13:
-            at += 1
-        if buffer[at] == 10:
-            status = BLANK
-        elif buffer[at] != 123:
-            status = NOT_AN_OBJECT
-        else:
-            at += 1
-            depth = 0
-            stack_array[0] = 0
-            stack_node[0] = 0
-            stack_column[0] = -1
-            stack_whole[0] = -1
-            column = -1
-            node = -1
-            whole = 0
-            state = _KEY_OR_END
-            while True:
-                byte = buffer[at]
-                while byte == 32 or byte == 9 or byte == 13:
-                    at += 1
-                    byte = buffer[at]
-                if byte == 10:
-                    status = CUT
-                    break
-                if state == _AFTER:
-                    if byte == 44:
-                        at += 1
-                        if stack_array[depth]:
-                            state = _VALUE
-                            node = stack_node[depth]
-                            column = stack_column[depth]
-                            whole = 0
-                        else:
-                            state = _KEY
-                        continue
-                    if byte != (93 if stack_array[depth] else 125):
-                        status = BROKEN
-                        break
-                elif state <= _KEY_OR_END:
-                    if byte == 34:
-                        key = at + 1
-                        at, escaped, status = _string_end(buffer, key)
-                        if status != GOOD:
-                            break
-                        column = -1
-                        node = -1
-                        whole = 0
-                        if stack_node[depth] >= 0 and not escaped:
-                            entry = _entry_of(stack_node[depth], buffer, key, at, slots, entries, keys)
-                            if entry >= 0:
-                                column = entries[entry, 3]
-                                node = entries[entry, 4]
-                                whole = entries[entry, 5]
-                        at += 1
-                        while buffer[at] == 32 or buffer[at] == 9:
-                            at += 1
-                        if buffer[at] != 58:
-                            status = CUT if buffer[at] == 10 else BROKEN
-                            break
-                        at += 1
-                        state = _VALUE
-                        continue
-                    if byte != 125 or state == _KEY:
-                        status = BROKEN
-                        break
-                else:
-                    if not (byte == 93 and state == _VALUE_OR_END):
-                        value = at
-                        kind = NUMBER
-                        if byte == 34:
-                            value = at + 1
-                            at, escaped, status = _string_end(buffer, value)
-                            if status != GOOD:
-                                break
-                            kind = ESCAPED_TEXT if escaped else PLAIN_TEXT
-                        elif byte == 123 or byte == 91:
-                            if depth == MOST_DEPTH:
-                                status = TOO_DEEP
-                                break
-                            depth += 1
-                            stack_array[depth] = byte == 91
-                            stack_node[depth] = node
-                            stack_column[depth] = column if byte == 91 and not whole else -1
-                            stack_whole[depth] = column if whole else -1
-                            stack_begin[depth] = at
-                            state = _VALUE_OR_END if byte == 91 else _KEY_OR_END
-                            column = stack_column[depth]
-                            whole = 0
-                            at += 1
-                            continue
-                        elif byte == 45 or 48 <= byte <= 57:
-                            at = _number_end(buffer, at)
-                        else:
-                            at = _literal_end(buffer, at)
-                            kind = NO_VALUE if byte == 110 else LITERAL
-                        if at < 0:
-                            at = value
-                            status = BROKEN
-                            break
-                        if column >= 0 and kind != NO_VALUE and begins[row, column] < 0:
-                            begins[row, column] = value
-                            ends[row, column] = at
-                            kinds[row, column] = kind
-                        if byte == 34:
-                            at += 1
-                        state = _AFTER
-                        continue
-                # An object or array ends here.
-                at += 1
-                column = stack_whole[depth]
-                if column >= 0 and begins[row, column] < 0:
-                    begins[row, column] = stack_begin[depth]
-                    ends[row, column] = at
-                    kinds[row, column] = CONTAINER
-                if depth == 0:
-                    break
-                depth -= 1
-                state = _AFTER
+        lines[row, 0] = at
+        at = _blanks_end(buffer, at)
+        status = BLANK
+        if buffer[at] == 123:
+            at, status = _scan_line(buffer, at + 1, slots, entries, keys, begins[row], ends[row], kinds[row], stack)
             if status == GOOD:
-                while buffer[at] == 32 or buffer[at] == 9 or buffer[at] == 13:
-                    at += 1
+                at = _blanks_end(buffer, at)
                 if buffer[at] != 10:
                     status = AFTER_END
+        elif buffer[at] != 10:
+            status = NOT_AN_OBJECT
         while buffer[at] != 10:
             at += 1
-        lines[row, 0] = line
         lines[row, 1] = at
         statuses[row] = status
         row += 1

@@ -60,6 +60,8 @@ class LineBlock:
     end: int
     first_line: int
     """Number of the first line, from 1."""
+    lines: int
+    is_ascii: bool
     too_long: bool = False
     """It is the start of one line of more than `MOST_LINE_BYTES`."""
 
@@ -68,14 +70,15 @@ class LineBlock:
         """The bytes of `data`."""
         return np.frombuffer(self.data, np.uint8)
 
-    @property
-    def lines(self) -> int:
-        """How many lines it holds."""
-        return self.data.count(b"\n", self.begin, self.end)
+    @classmethod
+    def of(cls, data: bytearray, begin: int, end: int, first_line: int) -> LineBlock:
+        """Make a block; `data` holds zeros behind `end`, and nothing else that matters."""
+        return cls(data, begin, end, first_line, data.count(b"\n", begin, end), data.isascii())
 
     def between(self, begin: int, end: int, first_line: int) -> LineBlock:
         """Return the part from `begin` to `end`, which are line borders."""
-        return LineBlock(self.data, begin, end, first_line, self.too_long)
+        lines = self.data.count(b"\n", begin, end)
+        return LineBlock(self.data, begin, end, first_line, lines, self.is_ascii, self.too_long)
 
 
 def line_blocks(stream: ByteStream) -> Iterator[LineBlock]:
@@ -114,13 +117,13 @@ def line_blocks(stream: ByteStream) -> Iterator[LineBlock]:
         end = data.rfind(b"\n", begin, filled) + 1
         end = max(end, begin)
         if end > begin:
-            block = LineBlock(data, begin, end, line)
+            block = LineBlock.of(data, begin, end, line)
             yield block
             line += block.lines
         kept = bytes(data[end:filled])
         if len(kept) > MOST_LINE_BYTES:
             shown = bytearray(kept[:_SHOWN_CHARACTERS].replace(b"\n", b"") + b"\n" + bytes(_SLACK_BYTES))
-            yield LineBlock(shown, 0, len(shown) - _SLACK_BYTES, line, too_long=True)
+            yield LineBlock(shown, 0, len(shown) - _SLACK_BYTES, line, 1, True, too_long=True)
             kept = b""
             skipping = True
 
@@ -249,9 +252,8 @@ def _blame_lines(parsed: Parsed) -> None:
         line = bytes(block.data[parsed.lines[row, 0] : parsed.lines[row, 0] + _SHOWN_CHARACTERS + 1])
         begin = _shown(line.split(b"\n", 1)[0])
         parsed.problems.append((block.first_line + row, f"{what}: {begin}"))
-    text = block.buffer[block.begin : block.end]
-    if not block.data.isascii():
-        places = np.flatnonzero(text >= 128) + block.begin
+    if not block.is_ascii:
+        places = np.flatnonzero(block.buffer[block.begin : block.end] >= 128) + block.begin
         for row in np.unique(np.searchsorted(parsed.lines[:, 1], places)).tolist():
             if parsed.statuses[row] != GOOD:
                 continue

@@ -236,4 +236,4 @@ def _codes(*states: str) -> list[int]:
 
 def no_flows() -> pl.DataFrame:
     """Return the frame of `flows_of` without a row."""
-    return flows_of(parse_block(LineBlock(bytearray(64), 0, 0, 1), FIELDS, PATHS, event_of))
+    return flows_of(parse_block(LineBlock.of(bytearray(64), 0, 0, 1), FIELDS, PATHS, event_of))

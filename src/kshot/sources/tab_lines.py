@@ -78,7 +78,7 @@ def scan_tabs(
             field += 1
             at += 1
             begin = at
-        if at == line or (at == line + 1 and buffer[line] == 13):
+        if at == line or (at == line + 1 and buffer[line] == 13) or buffer[line] == 35:  # a header's or a comment
             status = BLANK
         elif status == GOOD and field + 1 != fields:
             status = WRONG_FIELDS

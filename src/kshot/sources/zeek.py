@@ -42,6 +42,8 @@ from kshot.sources.zeek_fields import (
     no_connections,
 )
 
+_DIRECTIVES = (b"#separator", b"#empty_field", b"#unset_field", b"#path", b"#fields")
+_MOST_HEADER_BYTES = 1 << 16
 _PACKED = ("", ".gz", ".zst", ".bz2", ".xz")
 
 
@@ -118,7 +120,7 @@ def _is_wanted(file: Path) -> bool:
     if _is_tab_log(head):
         header = _Header()
         for line in head.split(b"\n"):
-            if line.startswith(b"#") and not header.fields:
+            if header.is_news(line) and not header.fields:
                 header.take(line)
         return header.log is not None
     first = next(filter(_is_json_record, json_objects_of(head)), None)
@@ -141,25 +143,34 @@ def _beside(files: Sequence[Path]) -> list[Path]:
 
 
 class _Header:
-    """The header lines above a stretch of records; a rotated or concatenated file repeats them."""
+    """What the header lines above a stretch of records say."""
 
     def __init__(self) -> None:
+        self._seen: set[bytes] = set()
+        self._start()
+
+    def _start(self) -> None:
         self.separator = b"\t"
         self.empty = b"(empty)"
         self.unset = b"-"
         self.path = ""
         self.fields: list[str] = []
+        self._seen.clear()
+
+    def is_news(self, line: bytes) -> bool:
+        """Whether it is a header line that was not there yet; a rotated or concatenated file repeats them."""
+        return line.startswith(_DIRECTIVES) and line.rstrip(b"\r\n") not in self._seen
 
     def take(self, line: bytes) -> str | None:
-        """Learn from one line that begins with #; return what is wrong with it, if anything."""
+        """Learn from one line that `is_news`; return what is wrong with it, if anything."""
         line = line.rstrip(b"\r\n")
-        if line.startswith(b"#separator "):
+        if line.startswith(b"#separator"):
             separator = re.sub(rb"\\x([0-9a-fA-F]{2})", lambda m: bytes([int(m[1], 16)]), line[len(b"#separator ") :])
-            if len(separator) != 1 or separator == b"\n":
+            if len(separator) != 1 or separator in b"\r\n\0":
                 return "the #separator is not one byte"
-            self.__init__()  # type: ignore[misc]
+            self._start()
             self.separator = separator
-            return None
+        self._seen.add(line)
         name, _, value = line.partition(self.separator)
         if name == b"#empty_field":
             self.empty = value
@@ -167,8 +178,9 @@ class _Header:
             self.unset = value
         elif name == b"#path":
             self.path = value.decode("utf-8", "replace")
+            self.fields = []
         elif name == b"#fields":
-            self.fields = value.decode("utf-8", "replace").split(self.separator.decode("latin-1"))
+            self.fields = [text.decode("utf-8", "replace") for text in value.split(self.separator)]
         return None
 
     @property
@@ -235,9 +247,12 @@ def _read_file(path: Path, reading: _Reading) -> None:
 def _work(piece: _Piece) -> _Result:
     block, log = piece.block, piece.log
     if piece.layout is None:
-        lines = block.lines
-        faults = [(block.first_line + row, piece.fault) for row in range(lines) if piece.fault]
-        return _Result(lines, [(line, what) for line, what in faults if what], set(), None, [])
+        problems = []
+        if piece.fault is not None:
+            lines = bytes(block.data[block.begin : block.end]).split(b"\n")
+            told = [row for row, text in enumerate(lines) if text.strip() and (block.lines == 1 or text[0] != 35)]
+            problems = [(block.first_line + row, piece.fault) for row in told]
+        return _Result(block.lines, problems, set(), None, [])
     parsed = parse_block(block, FIELDS, piece.layout, json_logs if log is None else _all_of(log))
     found = set(np.unique(parsed.logs).tolist()) - {-1} if log is None else {log}
     return _Result(
@@ -254,31 +269,43 @@ def _all_of(log: int) -> LogOf:
 
 
 def _tab_pieces(name: str, blocks: Iterator[LineBlock]) -> Iterator[_Piece]:
-    """Cut blocks at their header lines, each of which says how the lines below it lie."""
+    """Cut blocks at the header lines that change how the lines below them lie."""
     header = _Header()
     layout: TabLayout | None = None
     for block in blocks:
         at, line = block.begin, block.first_line
         while at < block.end:
-            if block.data[at] == 35 and not block.too_long:
+            border = _next_header(block, at, header)
+            if border > at:
+                part = block.between(at, border, line)
+                yield _Piece(part, layout, header.log, None if header.fields else "stands before the #fields line")
+                at, line = border, line + part.lines
+            if at < block.end:
                 end = block.data.index(b"\n", at) + 1
-                text = bytes(block.data[at:end])
-                fault = header.take(text)
-                if text.startswith((b"#fields", b"#separator")):
-                    layout = _layout(f"{name}:{line}", header)
+                fault = header.take(bytes(block.data[at:end]))
+                layout = _layout(f"{name}:{line}", header)
                 yield _Piece(block.between(at, end, line), None, None, fault)
                 at, line = end, line + 1
-                continue
-            end = block.data.find(b"\n#", at, block.end) + 1 or block.end
-            part = block.between(at, end, line)
-            fault = None if header.fields else "stands before the #fields line"
-            yield _Piece(part, layout, header.log, fault)
-            at, line = end, line + part.lines
+
+
+def _next_header(block: LineBlock, at: int, header: _Header) -> int:
+    """Where the next line begins that tells `header` something new; the block's end if none does."""
+    while at < block.end:
+        if block.data[at] == 35 and not block.too_long:
+            end = block.data.index(b"\n", at) + 1
+            if header.is_news(bytes(block.data[at : min(end, at + _MOST_HEADER_BYTES)])):
+                return at
+            at = end
+        else:
+            at = block.data.find(b"\n#", at, block.end) + 1 or block.end
+    return block.end
 
 
 def _layout(where: str, header: _Header) -> TabLayout | None:
+    if header.log is None:
+        return None
     if header.log == CONN:
         lacking = [name for name in NEEDED_OF_CONN if name not in header.fields]
         if lacking:
             raise InputError(where, f"the #fields lack {lacking[0]}", "give a conn.log with Zeek's default fields")
-    return None if header.log is None else header.layout()
+    return header.layout()

@@ -186,5 +186,5 @@ def connections_of(parsed: Parsed) -> pl.DataFrame:
 
 def no_connections() -> pl.DataFrame:
     """Return the frame of `connections_of` without a row."""
-    empty = LineBlock(bytearray(64), 0, 0, 1)
+    empty = LineBlock.of(bytearray(64), 0, 0, 1)
     return connections_of(parse_block(empty, FIELDS, PATHS, json_logs))
