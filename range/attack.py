@@ -1,9 +1,11 @@
-"""The attack steps of a scenario: read from attacks.toml, filled in for this run, run within their time limits."""
+"""The attack steps of scenarios: read from attacks.toml, filled in for this run, run within their time limits."""
 
 from __future__ import annotations
 
 import random
 import shlex
+import subprocess
+import threading
 import time
 import tomllib
 from pathlib import Path
@@ -95,7 +97,7 @@ def command_of(step: dict, known: dict[str, object]) -> list[str]:
     return [word.format(**known) for word in shlex.split(step["command"])]
 
 
-def _start(net: Net, step: dict, known: dict[str, object], number: int):
+def _start(net: Net, step: dict, known: dict[str, object], number: str) -> subprocess.Popen:
     host = step.get("on", "attacker")
     seconds = str(step.get("seconds", LIMIT_SECONDS))
     group = 0 if host in ATTACK else INTRUDER
@@ -103,7 +105,7 @@ def _start(net: Net, step: dict, known: dict[str, object], number: int):
     return net.spawn(host, command, f"attack-{number}-{step['tool']}-{host}", group=group)
 
 
-def _serve(net: Net, step: dict, known: dict[str, object], number: int) -> None:
+def _serve(net: Net, step: dict, known: dict[str, object], number: str) -> None:
     rng = random.Random(net.plan["seed"])
     if step.get("service") == "ftp":
         servers.start_ftp(net, "c2", 21, rng)
@@ -113,33 +115,58 @@ def _serve(net: Net, step: dict, known: dict[str, object], number: int) -> None:
         net.spawn(step["on"], command_of(step, known), f"attack-{number}-{step['tool']}")
 
 
-def carry_out(net: Net, steps: list[dict], known: dict[str, object]) -> list[dict]:
-    """Run a scenario's steps; returns what ran where and when, in Unix time."""
-    log = []
-    for number, step in enumerate(steps):
-        if step.get("serve"):
-            _serve(net, step, known, number)
-            log.append({"tool": step["tool"], "on": step["on"], "serve": True, "start": time.time()})
-    time.sleep(1.5)
+def _in_turn(net: Net, threat: str, steps: list[dict], known: dict[str, object], log: list[dict]) -> None:
+    """Run one scenario's steps one after the other, those `beside` along with what follows them."""
     aside = []
     for number, step in enumerate(steps):
-        if step.get("serve"):
-            continue
         time.sleep(step.get("wait", 0.5))
-        entry = {"tool": step["tool"], "on": step.get("on", "attacker"), "start": time.time()}
+        entry = {"threat": threat, "tool": step["tool"], "on": step.get("on", "attacker"), "start": time.time()}
         entry["command"] = " ".join(command_of(step, known))
         log.append(entry)
-        process = _start(net, step, known, number)
+        process = _start(net, step, known, f"{threat}-{number}")
         if step.get("beside"):
             aside.append((process, entry))
         else:
-            entry["status"] = process.wait()
-            entry["end"] = time.time()
+            entry["status"], entry["end"] = process.wait(), time.time()
     while any("end" not in entry for _, entry in aside):
         for process, entry in aside:
             if "end" not in entry and process.poll() is not None:
                 entry["status"], entry["end"] = process.returncode, time.time()
         time.sleep(0.2)
+    time.sleep(1.5)
+
+
+def carry_out(net: Net, chosen: dict[str, list[dict]], known: dict[str, object]) -> list[dict]:
+    """Run the steps of one or more threats; returns what ran where and when, in Unix time.
+
+    Threats run side by side as far as they use different hosts: a host serves one of them at a time, so that what its
+    intruder does at a moment has one name.
+    """
+    log: list[dict] = []
+    for threat, steps in chosen.items():
+        for number, step in enumerate(step for step in steps if step.get("serve")):
+            _serve(net, step, known, f"{threat}-serve-{number}")
+            log.append({"threat": threat, "tool": step["tool"], "on": step["on"], "serve": True, "start": time.time()})
+    time.sleep(1.5)
+    free = {name: threading.Lock() for name in net.hosts}
+
+    def lane(threat: str, steps: list[dict]) -> None:
+        mine = [free[name] for name in sorted({step.get("on", "attacker") for step in steps})]
+        for lock in mine:
+            lock.acquire()
+        try:
+            _in_turn(net, threat, steps, known, log)
+        finally:
+            for lock in mine:
+                lock.release()
+
+    lanes = []
+    for threat, steps in chosen.items():
+        active = [step for step in steps if not step.get("serve")]
+        lanes.append(threading.Thread(target=lane, args=(threat, active)))
+        lanes[-1].start()
+    for thread in lanes:
+        thread.join()
     for entry in log:
         entry.setdefault("end", time.time())
-    return log
+    return sorted(log, key=lambda entry: entry["start"])

@@ -127,10 +127,13 @@ def read_owners(text: str) -> tuple[set[tuple], set[tuple]]:
 
 
 class Judge:
-    """Says whose a connection is."""
+    """Says whose a connection is, and which threat's.
 
-    def __init__(self, plan: dict, threat: str, forged: list[dict], owners: dict[str, str], log: list[dict]) -> None:
-        self.threat = threat
+    log: what `attack.carry_out` returned: which threat's step ran on which host and when; on one host at a time there
+    are steps of one threat only.
+    """
+
+    def __init__(self, plan: dict, forged: list[dict], owners: dict[str, str], log: list[dict]) -> None:
         self.address = {address_of(plan, name): name for name in (host["name"] for host in plan["hosts"])}
         self.attack = {address_of(plan, name) for name in ATTACK} | {
             entry["address"] for entry in forged if entry["host"] in ATTACK and entry["address"] not in self.address
@@ -142,7 +145,7 @@ class Judge:
             intruder, owner = read_owners(text)
             self.intruder |= {(own, *item) for item in intruder}
             self.both |= {(own, *item) for item in intruder & owner}
-        self.log = log
+        self.log = sorted(log, key=lambda entry: entry["start"])
 
     def _is_intruders(self, ends: tuple[str, int, str, int, int]) -> str:
         """ "yes", "no" or "both", for a connection from a shared host, or to one for FTP's active data."""
@@ -154,36 +157,47 @@ class Judge:
                 return "yes"
         return "no"
 
-    def label(self, row: Connection) -> tuple[str, str]:
-        """(label, part): part is "attack", "support" (its name look-ups) or "answer" (ICMP errors, late segments)."""
+    def step(self, row: Connection, about: tuple[str, int, str, int, int] | None = None) -> dict:
+        """The step that ran on one of its ends when it began: the last one started there.
+
+        What the site's resolver asks the attacker's server for others is of the DNS threat that runs at the time.
+        """
+        addresses = {row.originator, row.responder, *((about[0], about[2]) if about else ())}
+        names = {self.address.get(address, "attacker") for address in addresses}
+        before = [entry for entry in self.log if entry["start"] <= row.start + 0.02]
+        active = [entry for entry in before if not entry.get("serve")]
+        here = [entry for entry in active if entry["on"] in names]
+        if not here and "dns" in names:
+            here = [entry for entry in active if entry["threat"].startswith("dns-")]
+        for fits in (here, active, before, self.log):
+            if fits:
+                return fits[-1]
+        return {}
+
+    def label(self, row: Connection) -> tuple[str, str, str]:
+        """(label, part, tool): part is "attack", "support" (name look-ups) or "answer" (ICMP errors, late segments)."""
         ends = (row.originator, row.orig_port, row.responder, row.resp_port, row.protocol)
-        if row.about is not None:
-            inner = row.about
-            if {inner[0], inner[2], row.originator, row.responder} & self.attack or self._is_intruders(inner) == "yes":
-                return self.threat, "answer"
-            return "benign", ""
+        inner = row.about
+        if inner is not None:
+            known = {inner[0], inner[2], row.originator, row.responder}
+            ours = bool(known & self.attack) or self._is_intruders(inner) == "yes"
+            step = self.step(row, inner) if ours else {}
+            return (step["threat"], "answer", step["tool"]) if step else ("benign", "", "")
         by_address = row.originator in self.attack or row.responder in self.attack
         owned = self._is_intruders(ends)
-        if not by_address and owned == "no":
-            return "benign", ""
         if not by_address and owned == "both":
-            return "ambiguous", ""
-        if not self.threat:
-            return "benign", ""
-        resolver = self.address.get(row.responder) == "dns" and row.protocol == UDP and row.resp_port == 53
-        if resolver and not self.threat.startswith("dns-"):
-            return self.threat, "support"
-        c2 = self.address.get(row.responder) == "c2" or self.address.get(row.originator) == "c2"
+            return "ambiguous", "", ""
+        step = self.step(row) if by_address or owned == "yes" else {}
+        if not step:
+            return "benign", "", ""
+        threat, tool = step["threat"], step["tool"]
+        is_look_up = self.address.get(row.responder) == "dns" and row.protocol == UDP and row.resp_port == 53
+        if is_look_up and not threat.startswith("dns-"):
+            return threat, "support", tool
+        c2 = "c2" in (self.address.get(row.responder), self.address.get(row.originator))
         if by_address and not c2 and row.originator not in self.attack:
-            return self.threat, "answer"
-        return self.threat, "attack"
-
-    def tool(self, row: Connection) -> str:
-        """The tool that ran on one of its ends when it began."""
-        names = {self.address.get(row.originator, "attacker"), self.address.get(row.responder, "attacker")}
-        fits = [entry for entry in self.log if entry["start"] - 1 <= row.start <= entry["end"] + 5]
-        fits.sort(key=lambda entry: (entry.get("serve", False), entry["on"] not in names, -entry["start"]))
-        return fits[0]["tool"] if fits else self.log[-1]["tool"] if self.log else ""
+            return threat, "answer", tool
+        return threat, "attack", tool
 
 
 def write_truth(capture: Path, target: Path, judge: Judge) -> Counter[str]:
@@ -193,10 +207,9 @@ def write_truth(capture: Path, target: Path, judge: Judge) -> Counter[str]:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(COLUMNS)
         for row in connections(capture):
-            label, part = judge.label(row)
+            label, part, tool = judge.label(row)
             counts[label if part in ("", "attack") else f"{label} ({part})"] += 1
             is_threat = label not in ("benign", "ambiguous")
-            tool = judge.tool(row) if is_threat else ""
             writer.writerow(
                 (f"{row.start:.6f}", f"{row.end:.6f}", row.originator, row.orig_port, row.responder, row.resp_port,
                  row.protocol, label, tool, label if is_threat else "", part, row.packets)

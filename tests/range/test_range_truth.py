@@ -59,8 +59,11 @@ def owners(intruder: list[tuple[str, int, int]], owner: list[tuple[str, int, int
 
 
 def judge(plan: dict, shared: dict[str, str] | None = None, forged: list[dict] | None = None) -> truth.Judge:
-    log = [{"tool": "nmap", "on": "attacker", "start": 90.0, "end": 130.0}]
-    return truth.Judge(plan, "port-scan-syn", forged or [], shared or {}, log)
+    log = [
+        {"threat": "port-scan-syn", "tool": "nmap", "on": "attacker", "start": 90.0, "end": 130.0},
+        {"threat": "sql-injection", "tool": "sqlmap", "on": "desk1", "start": 90.5, "end": 130.0},
+    ]
+    return truth.Judge(plan, forged or [], shared or {}, log)
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -141,21 +144,21 @@ def test_labels_come_from_namespaces_forged_sources_and_socket_owners() -> None:
     decide = judge(plan, shared, forged)
 
     def label_of(source: str, sport: int, target: str, dport: int, protocol: int = 6) -> tuple[str, str]:
-        return decide.label(truth.Connection(100, 101, source, sport, target, dport, protocol))
+        return decide.label(truth.Connection(100, 101, source, sport, target, dport, protocol))[:2]
 
     assert label_of(at["desk2"], 4000, at["web"], 80) == ("benign", "")
     assert label_of(at["attacker"], 4000, at["web"], 80) == ("port-scan-syn", "attack")
     assert label_of("198.18.9.9", 4000, at["web"], 80) == ("port-scan-syn", "attack")
-    assert label_of(at["desk1"], 4000, at["web"], 80) == ("port-scan-syn", "attack")
+    assert label_of(at["desk1"], 4000, at["web"], 80) == ("sql-injection", "attack")
     assert label_of(at["desk1"], 4002, at["web"], 80) == ("benign", "")
     assert label_of(at["desk1"], 4001, at["web"], 80) == ("ambiguous", "")
     assert label_of(at["attacker"], 4000, at["dns"], 53, 17) == ("port-scan-syn", "support")
     assert label_of(at["web"], 80, at["attacker"], 4000) == ("port-scan-syn", "answer")
     complaint = truth.Connection(100, 100, at["web"], 3, at["desk1"], 3, 1)
     complaint.about = (at["desk1"], 4000, at["web"], 80, 6)
-    assert decide.label(complaint) == ("port-scan-syn", "answer")
+    assert decide.label(complaint) == ("sql-injection", "answer", "sqlmap")
     complaint.about = (at["desk1"], 4002, at["web"], 80, 6)
-    assert decide.label(complaint) == ("benign", "")
+    assert decide.label(complaint) == ("benign", "", "")
 
 
 def test_flows_join_their_connection_even_cut_and_turned(tmp_path: Path) -> None:
