@@ -1,7 +1,15 @@
 """Numbers from flows: each flow by itself, beside what its ends did before, and as a relation of two hosts."""
 
 from kshot.features.extractor import FeatureExtractor
+from kshot.features.graph import GRAPH_COLUMNS
 from kshot.features.schema import FEATURE_COLUMNS, fingerprint
 from kshot.features.tiers import columns_for_tier, encode_to_tier
 
-__all__ = ["FEATURE_COLUMNS", "FeatureExtractor", "columns_for_tier", "encode_to_tier", "fingerprint"]
+__all__ = [
+    "FEATURE_COLUMNS",
+    "GRAPH_COLUMNS",
+    "FeatureExtractor",
+    "columns_for_tier",
+    "encode_to_tier",
+    "fingerprint",
+]

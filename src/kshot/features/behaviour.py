@@ -66,7 +66,7 @@ def _host_columns(side: str) -> list[Column]:
 
 COLUMNS: tuple[Column, ...] = (
     *(column for side, _ in SIDES for column in _host_columns(side)),
-    number("pair_flows", "1", "earlier connections of this originator, responder and port", _N),
+    number("pair_flows", "1", f"earlier connections of this originator, responder and port, at most {RECENT}", _N),
     number("pair_age_seconds", "seconds", "since the first of them", _N),
     number("pair_gap_seconds", "seconds", "since the last of them", _N),
     number("pair_gap_median_seconds", "seconds", f"median gap of the last {PAIR_RECENT}; null below 3 gaps", _N),
@@ -215,7 +215,7 @@ def _pair(keys: Any, heads: Any, recent: Any, key: int, time: int, size: Any, va
     """Fill the eight features of flow i's pair of hosts and port; `values` is (PAIR_RECENT + 1,) scratch."""
     slot = find(keys, key)
     earlier = heads[slot, TOTAL] if slot >= 0 else 0
-    out[_PAIR, i] = earlier
+    out[_PAIR, i] = min(earlier, RECENT)
     if earlier == 0:
         return
     gap = abs(time - heads[slot, PAIR_LAST]) * 1e-9

@@ -74,7 +74,8 @@ def sequence_kernel(
     payload = np.empty(64, np.float64)
     times = np.empty(64, np.float64)
     header = np.empty(2, np.float64)
-    sent_before = np.empty(2, np.int64)
+    missing = np.empty(2, np.float64)
+    carrying, sent_before = np.empty(2, np.int64), np.empty(2, np.int64)
     begin = 0
     for i in range(len(ends)):
         length = min(int(ends[i]) - begin, 64)
@@ -90,10 +91,12 @@ def sequence_kernel(
                         syns = 1.0
                         wire -= abs(int(sizes[k]))
                         break
+            missing[d] = data
+            carrying[d] = 0
             header[d] = (wire - data) / (packets - syns) if packets > syns else 0.0
             sent_before[d] = 0
         # Each packet's payload, and time since the first packet.
-        clock, estimated, carrying = 0.0, 0.0, 0
+        clock = 0.0
         first_answer = -1.0
         for k in range(length):
             gap = gaps[begin + k]
@@ -114,16 +117,15 @@ def sequence_kernel(
                     value = max(value, 1.0)
             sent_before[d] += 1
             payload[k] = value if d == 0 else -value
-            estimated += value
-            carrying += value > 0
-        if carrying > 0 and sent_before[0] == totals[i, 0] and sent_before[1] == totals[i, 4]:
+            missing[d] -= value
+            carrying[d] += value > 0
+        if sent_before[0] == totals[i, 0] and sent_before[1] == totals[i, 4]:
             # All packets are seen, so what the mean header missed is known and shared out.
-            miss = (totals[i, 2] + totals[i, 6] - estimated) / carrying
             for k in range(length):
                 if payload[k] > 0:
-                    payload[k] = max(payload[k] + miss, 1.0)
+                    payload[k] = max(payload[k] + missing[0] / carrying[0], 1.0)
                 elif payload[k] < 0:
-                    payload[k] = min(payload[k] - miss, -1.0)
+                    payload[k] = min(payload[k] - missing[1] / carrying[1], -1.0)
         _describe(payload, times, length, first_answer, out[:, i])
         begin = int(ends[i])
 

@@ -73,7 +73,6 @@ _STRONG: tuple[Signature, ...] = (
     _mark("rsync", "tcp", b"@RSYNCD:"),
     _mark("amqp", "tcp", b"AMQP"),
     _mark("adb", "tcp", b"CNXN"),
-    _mark("dnp3", "any", b"\x05\x64"),
     _mark("bittorrent", "tcp", b"\x13BitTorrent"),
     *(_mark("bittorrent", "udp", begin) for begin in (b"d1:ad2:id20:", b"d1:rd2:id20:", b"\x00\x00\x04\x17\x27\x10")),
     _mark("stun", "any", b"\x21\x12\xa4\x42", 4),
@@ -87,8 +86,6 @@ _STRONG: tuple[Signature, ...] = (
     *(_mark("memcached", "udp", command, 8) for command in (b"stats", b"get ", b"set ")),
     *(_mark("memcached", "tcp", begin) for begin in (b"stats\r\n", b"STAT ")),
     _mark("ntp", "udp", b"\x17\x00\x03\x2a"),
-    *(_shape("ntp", "udp", 48, {0: (first | 1, first | 5), 1: (0, 16), 2: (0, 17)})
-      for first in (leap << 6 | version << 3 for leap in range(4) for version in range(1, 5))),
     _mark("s7comm", "tcp", b"\x02\xf0\x80\x32", 4),
     *(_shape("s7comm", "tcp", 12, {0: 3, 1: 0, 5: kind, 11: (0xC0, 0xC2)}) for kind in (0xD0, 0xE0)),
     *(_shape("rdp", "tcp", 11, {0: 3, 1: 0, 5: kind}, length_at=2) for kind in (0xD0, 0xE0)),
@@ -102,6 +99,9 @@ _STRONG: tuple[Signature, ...] = (
 """Looked for first, from the top."""
 
 _SHAPES: tuple[Signature, ...] = (
+    *(_shape("ntp", "udp", 48, {0: (first | 1, first | 5), 1: (0, 16), 2: (0, 17)})
+      for first in (leap << 6 | version << 3 for leap in range(4) for version in range(1, 5))),
+    _shape("dnp3", "any", 10, {0: 5, 1: 0x64, 2: (5, 255)}),
     _shape("mysql", "tcp", 10, {3: 0, 4: 10, 5: (0x33, 0x39), 6: 0x2E}),
     _shape("mssql", "tcp", 8, {0: 0x12, 1: 1, 2: (0, 16), 4: 0, 5: 0}, length_at=2),
     *(_shape("enip", "tcp", 24, {0: r, 1: 0, **_zeros(8, 12)}) for r in (4, (0x63, 0x66), (0x6F, 0x70))),
@@ -114,7 +114,8 @@ _SHAPES: tuple[Signature, ...] = (
     _shape("bacnet", "udp", 8, {0: 0x81, 1: (0, 11)}, length_at=2),
     *(_shape("ipsec", "udp", 28, {17: version, 18: kind, 24: 0, 25: 0})
       for version, kind in ((0x10, (2, 5)), (0x10, 32), (0x20, (34, 37)))),
-    *(_shape("radius", "udp", 20, {0: kind, 2: (0, 16)}, length_at=2) for kind in ((1, 5), (11, 13))),
+    *(_shape("radius", "udp", 20, {0: kind, 2: high, 3: low}, length_at=2)
+      for kind in ((1, 5), (11, 13)) for high, low in ((0, (20, 255)), ((1, 16), (0, 255)))),
     _shape("wireguard", "udp", 32, {0: (1, 2), 1: 0, 2: 0, 3: 0}),
     _shape("tftp", "udp", 9, {0: 0, 1: (1, 2), 2: _PRINTABLE, 3: _PRINTABLE, 4: _PRINTABLE}),
     _shape("syslog", "udp", 5, {0: 0x3C, 1: (0x30, 0x39), 2: (0x30, 0x3E)}),

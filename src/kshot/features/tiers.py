@@ -5,6 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 from kshot.errors import InternalError
+from kshot.features.graph import GRAPH_COLUMNS
 from kshot.features.schema import FEATURE_COLUMNS, NEEDED
 from kshot.records.columns import Tier
 
@@ -16,7 +17,7 @@ def columns_for_tier(tier: Tier) -> tuple[str, ...]:
 
 def encode_to_tier(features: pl.DataFrame, tier: Tier) -> pl.DataFrame:
     """Keep the columns of `features` that an input of `tier` can fill, so that a threat's shots fit poorer inputs."""
-    carried = set(columns_for_tier(tier))
+    carried = {*columns_for_tier(tier), *(column.name for column in GRAPH_COLUMNS if column.tier <= tier)}
     return features.select(name for name in features.columns if name in carried)
 
 
