@@ -10,8 +10,9 @@ import numpy as np
 import polars as pl
 
 CAUSES = (
-    "IP fragments: NFStream leaves them out, tshark counts a datagram once, where it is whole",
+    "IP fragments: NFStream leaves them out; tshark counts a datagram once, where it is whole",
     "802.1ad tags (0x88a8): NFStream leaves these frames out",
+    "IPv6 frames cut by the snap length: NFStream leaves them out",
     "a tunnel (GRE, IP in IP, VXLAN, GTP-U, Teredo, L2TP, MPLS, PPPoE)",
     "a total length of zero (segmentation offload) or beyond the frame",
     "cut by the snap length before the ports",
@@ -20,12 +21,14 @@ CAUSES = (
     "ICMP errors quote the packet they are about",
 )
 """In the order in which they are blamed if a pair of hosts shows several."""
-FRAGMENT, QINQ, TUNNEL, LENGTH, CUT, EXTENSION, ETHERTYPE, ICMP = range(len(CAUSES))
+FRAGMENT, QINQ, CUT6, TUNNEL, LENGTH, CUT, EXTENSION, ETHERTYPE, ICMP = range(len(CAUSES))
 _TUNNEL_PORTS = {2152, 2123, 4789, 3544, 1701, 8472, 6081}
 
 
-def quirks_of(capture: Path) -> pl.DataFrame:
+def quirks_of(capture: Path, *, for_nfstream: bool) -> pl.DataFrame:
     """Columns `pair` ("low high", two addresses) and `cause`, one row for every pair of hosts with an odd frame."""
+    # What the one tool reads as everybody does explains nothing about it.
+    innocent = {ICMP} if for_nfstream else {QINQ, CUT6, ETHERTYPE}
     from kshot.sources.pcap import CaptureReader
 
     worst: dict[str, int] = {}
@@ -51,7 +54,8 @@ def quirks_of(capture: Path) -> pl.DataFrame:
             start = int(offsets[index])
             frame = data[start : start + int(captured[index])].tobytes()
             for pair, cause in _explain(frame, int(batch.wire_bytes[index])):
-                worst[pair] = min(worst.get(pair, len(CAUSES)), cause)
+                if cause not in innocent:
+                    worst[pair] = min(worst.get(pair, len(CAUSES)), cause)
     rows = [(pair, CAUSES[cause]) for pair, cause in worst.items()]
     return pl.DataFrame(rows, schema={"pair": pl.String, "cause": pl.String}, orient="row")
 
@@ -95,6 +99,8 @@ def _explain_ip(packet: bytes, wire: int, blame: int, depth: int) -> Iterator[tu
             protocol, at = packet[at], at + size
     else:
         return
+    if version == 6 and blame < 0 and len(packet) < wire:
+        blame = CUT6
     pair = " ".join(sorted((str(ends[0]), str(ends[1]))))
     inner = packet[at:]
     ports = {int.from_bytes(inner[0:2]), int.from_bytes(inner[2:4])} if protocol == 17 else set()
