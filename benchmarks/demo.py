@@ -51,8 +51,13 @@ def main() -> int:
         for threat, (monday, _) in THREATS.items():
             where = f"originator = '{monday.host}' and responder = '{_server(monday)}'"
             _kshot(
-                ["learn", threat, "--shots", "monday.pcap", "--where", where, "--max-shots", str(SHOTS)]
-                + ["--reference", "monday-benign.pcap", "--attack", ATTACK[threat]],
+                [
+                    *f"learn {threat} --shots monday.pcap --max-shots {SHOTS} --reference monday-benign.pcap".split(),
+                    "--attack",
+                    ATTACK[threat],
+                    "--where",
+                    where,
+                ],
                 folder,
             )
         _say(f"4. Scan Tuesday, at {FALSE_ALARM_RATE:g} false alarms a benign flow")

@@ -239,11 +239,16 @@ def tunnel(traffic: Traffic, start: float, length: float, told: Tunnel) -> None:
     for _ in range(told.flows):
         time, port = start + random.uniform(0, length), random.randrange(1_024, 65_000)
         for _ in range(random.randint(*told.questions)):
-            data = "".join(random.choices(_BASE32, k=random.randint(*told.name_bytes)))
-            name = ".".join([data[at : at + 60] for at in range(0, len(data), 60)] + [told.zone])
+            label = "".join(random.choices(_BASE32, k=random.randint(*told.name_bytes)))
+            name = ".".join([*(label[at : at + 60] for at in range(0, len(label), 60)), told.zone])
             question = _question(name, told.kind, random.getrandbits(16))
             traffic.udp(time, told.host, port, told.resolver, 53, question)
-            answer = _answer(question, told.kind, [_noise(random, *told.answer_bytes)])
+            data = _noise(random, *told.answer_bytes)
+            if told.kind == 16:  # TXT is made of strings, each with its length before it
+                data = b"".join(
+                    bytes([len(data[at : at + 255])]) + data[at : at + 255] for at in range(0, len(data), 255)
+                )
+            answer = _answer(question, told.kind, [data])
             traffic.udp(time + random.uniform(0.02, 0.06), told.resolver, 53, told.host, port, answer)
             time += random.expovariate(1 / told.gap_seconds)
 

@@ -81,7 +81,7 @@ def read_records(paths: Sequence[str | Path], options: MeterOptions, on_progress
         InputError: unreadable, empty, damaged table, mixed kinds, captures without a flow.
     """
     with _spooled(paths) as (readable, names):
-        captures = [is_capture(path) for path in readable]
+        captures = [is_capture(path) or _named_as_capture(path) for path in readable]
         if any(captures) and not all(captures):
             odd = readable[captures.index(not captures[0])]
             raise InputError(str(odd), "cannot be mixed with the other inputs", "give captures or tables, not both")
@@ -248,6 +248,11 @@ def _alerts(verdicts: pl.DataFrame, judged: Records, threats: Sequence[Threat], 
         },
         schema=ALERT_SCHEMA,
     )
+
+
+def _named_as_capture(path: Path) -> bool:
+    """Whether the name promises a capture: if the content is none, it is the capture reader that should say so."""
+    return any(suffix.lower() in (".pcap", ".pcapng", ".cap") for suffix in path.suffixes)
 
 
 def _from_captures(paths: Sequence[Path], options: MeterOptions, on_progress: OnProgress | None) -> Records:

@@ -1,0 +1,63 @@
+"""A home of its own for each test, the program in this process, and small captures with a known tunnel in them."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from random import Random
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from benchmarks.traffic import Traffic, Tunnel, office, tunnel
+from cli_runs import Ran, Run
+
+from kshot.cli import main
+
+DAY = 1_772_438_400.0
+SHOWN = Tunnel("10.20.1.17", "203.0.113.7", "t.example.org", 16, (90, 150), (60, 200), (25, 60), 0.08, 12)
+HIDDEN = Tunnel("10.20.1.33", "198.51.100.8", "x1.example.net", 10, (110, 180), (100, 300), (20, 70), 0.1, 15)
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "home"
+    monkeypatch.setenv("KSHOT_HOME", str(folder))
+    monkeypatch.setenv("COLUMNS", "160")
+    return folder
+
+
+@pytest.fixture
+def run(capfdbinary: pytest.CaptureFixture[bytes]) -> Run:
+    def run_program(*arguments: object) -> Ran:
+        capfdbinary.readouterr()
+        code = main([str(argument) for argument in arguments])
+        out, err = capfdbinary.readouterr()
+        return Ran(code, out.decode(), err.decode())
+
+    return run_program
+
+
+@pytest.fixture(scope="session")
+def days(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with benign.pcap, one.pcap (a tunnel in it) and two.pcap (another tunnel in it)."""
+    folder = tmp_path_factory.mktemp("days")
+    for seed, (name, told) in enumerate((("one", SHOWN), ("two", HIDDEN))):
+        traffic = Traffic(Random(seed))
+        office(traffic, DAY + seed * 86_400, 3_600.0, 700)
+        if name == "one":
+            traffic.write(folder / "benign.pcap")
+        tunnel(traffic, DAY + seed * 86_400, 3_600.0, told)
+        traffic.write(folder / f"{name}.pcap")
+    return folder
+
+
+@pytest.fixture
+def taught(run: Run, days: Path) -> None:
+    """The threat dns-tunnel, from five flows of the first day."""
+    ran = run(
+        *("learn", "dns-tunnel", "--shots", days / "one.pcap", "--where", "responder = '203.0.113.7'", "--max-shots", 5),
+        *("--attack", "T1071.004", "--severity", "high", "--description", "names carry data"),
+    )
+    assert ran.code == 0, ran.err
