@@ -115,9 +115,7 @@ class Net:
         if group:
             prefix += ["setpriv", f"--regid={group}", "--clear-groups"]
         home = HOME / "tmp" / f"home-{group}"
-        if not home.exists():
-            home.mkdir()
-            os.chown(home, 0, group)
+        home.mkdir(exist_ok=True)
         environment = {**os.environ, "HOME": str(home), "TERM": "dumb", "LC_ALL": "C"}
         with (HOME / "tmp" / f"{log}.log").open("ab") as out:
             process = subprocess.Popen(
