@@ -68,48 +68,67 @@ def connections(path: Path) -> list[Connection]:
     data = path.read_bytes()
     order = "<" if data[:4] in (b"\xd4\xc3\xb2\xa1", b"\x4d\x3c\xb2\xa1") else ">"
     fraction = 1e-9 if data[:4] in (b"\x4d\x3c\xb2\xa1", b"\xa1\xb2\x3c\x4d") else 1e-6
-    head = struct.Struct(order + "IIII")
-    open_ones: dict[tuple, Connection] = {}
+    read_head = struct.Struct(order + "IIII").unpack_from
+    open_ones: dict[object, Connection] = {}
     found: list[Connection] = []
-    at = 24
-    while at + 16 <= len(data):
-        seconds, part, captured, _ = head.unpack_from(data, at)
-        at += 16
-        if at + captured > len(data):
+    at, size = 24, len(data)
+    while at + 16 <= size:
+        seconds, part, captured, _ = read_head(data, at)
+        packet = at + 30  # past the record's head and Ethernet's
+        at += 16 + captured
+        if at > size:
             break
-        frame = data[at : at + captured]
-        at += captured
-        seen = _tuple(frame, 14)
-        if seen is None:
-            continue
-        source, source_port, target, target_port, protocol, flags = seen
         now = seconds + part * fraction
-        if protocol == ICMP:
-            kind = PAIRS.get(source_port, source_port)
-            ends = (source, target) if kind == source_port else (target, source)
-            key: tuple = (ICMP, *(sorted(ends) if kind == 8 else ends), kind, target_port)
+        body = packet + (data[packet] & 15) * 4
+        protocol = data[packet + 9]
+        if protocol in (TCP, UDP):
+            if data[packet + 6] & 0x1F or data[packet + 7]:
+                continue  # a later fragment
+            one = data[packet + 12 : packet + 16] + data[body : body + 2]
+            other = data[packet + 16 : packet + 20] + data[body + 2 : body + 4]
+            flags = data[body + 13] if protocol == TCP else 0
+            key: object = (protocol, one, other) if one < other else (protocol, other, one)
         else:
-            key = (protocol, *sorted(((source, source_port), (target, target_port))))
+            flags = 0
+            seen = _tuple(data[packet:at], 0)
+            if seen is None:
+                continue
+            source, kind, target, code = seen[:4]
+            if protocol == ICMP and kind in PAIRS:
+                source, target = target, source
+            kind = PAIRS.get(kind, kind)
+            pair = tuple(sorted((source, target))) if kind == 8 else (source, target)
+            key = (protocol, *pair, kind, code)
         row = open_ones.get(key)
-        opens = protocol == TCP and flags & 0x12 == 0x02
+        opens = flags & 0x12 == 0x02
         if row is None or now - row.end > IDLE_SECONDS or (opens and (row.closed or now - row.start > 60)):
-            turned = (protocol == TCP and flags & 0x12 == 0x12) or (protocol == ICMP and source_port in PAIRS)
-            if protocol == ICMP:
-                first = (ends[0], kind, ends[1], target_port)
-            elif turned:
-                first = (target, target_port, source, source_port)
-            else:
-                first = (source, source_port, target, target_port)
-            row = Connection(now, now, *first, protocol)
-            if protocol == ICMP and source_port in ICMP_ERRORS:
-                inner = _tuple(frame, 14 + (frame[14] & 15) * 4 + 8)
-                row.about = inner[:5] if inner else None
+            row = _opened(data[packet:at], now, flags)
+            if row is None:
+                continue
             open_ones[key] = row
             found.append(row)
         row.end = now
         row.packets += 1
-        row.closed = row.closed or bool(protocol == TCP and flags & 0x05)
+        if flags & 0x05:
+            row.closed = True
     return found
+
+
+def _opened(packet: bytes, now: float, flags: int) -> Connection | None:
+    """The connection that this packet is the first of, turned so that its opener comes first."""
+    seen = _tuple(packet, 0)
+    if seen is None:
+        return None
+    source, source_port, target, target_port, protocol, _ = seen
+    if protocol == ICMP and source_port in PAIRS:
+        return Connection(now, now, target, PAIRS[source_port], source, target_port, protocol)
+    if protocol == TCP and flags & 0x12 == 0x12:
+        return Connection(now, now, target, target_port, source, source_port, protocol)
+    row = Connection(now, now, source, source_port, target, target_port, protocol)
+    if protocol == ICMP and source_port in ICMP_ERRORS:
+        inner = _tuple(packet, (packet[0] & 15) * 4 + 8)
+        row.about = inner[:5] if inner else None
+    return row
 
 
 def read_owners(text: str) -> tuple[set[tuple], set[tuple]]:
