@@ -57,7 +57,16 @@ def days(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def taught(run: Run, days: Path) -> None:
     """The threat dns-tunnel, from five flows of the first day."""
     ran = run(
-        *("learn", "dns-tunnel", "--shots", days / "one.pcap", "--where", "responder = '203.0.113.7'", "--max-shots", 5),
+        *(
+            "learn",
+            "dns-tunnel",
+            "--shots",
+            days / "one.pcap",
+            "--where",
+            "responder = '203.0.113.7'",
+            "--max-shots",
+            5,
+        ),
         *("--attack", "T1071.004", "--severity", "high", "--description", "names carry data"),
     )
     assert ran.code == 0, ran.err

@@ -19,12 +19,40 @@ METER = ["--active-timeout", "--idle-timeout", "--no-tunnels"]
 SURFACE = {
     "flows": sorted([*METER, "--format", "-o", "--output", "--quiet", "-q", "--stats"]),
     "learn": sorted(
-        [*METER, "--add", "--attack", "--description", "--drop", "--keep", "--max-shots", "--quiet", "-q", "--reference"]
-        + ["--replace", "--severity", "--shots", "--where"]
+        [
+            *METER,
+            "--add",
+            "--attack",
+            "--description",
+            "--drop",
+            "--keep",
+            "--max-shots",
+            "--quiet",
+            "-q",
+            "--reference",
+            "--replace",
+            "--severity",
+            "--shots",
+            "--where",
+        ]
     ),
     "scan": sorted(
-        [*METER, "--alerts-per-day", "--fail-on", "--false-alarm-rate", "--format", "-o", "--output", "--quiet", "-q"]
-        + ["--reference", "--threats", "--unknown", "--verdicts", "--where"]
+        [
+            *METER,
+            "--alerts-per-day",
+            "--fail-on",
+            "--false-alarm-rate",
+            "--format",
+            "-o",
+            "--output",
+            "--quiet",
+            "-q",
+            "--reference",
+            "--threats",
+            "--unknown",
+            "--verdicts",
+            "--where",
+        ]
     ),
     "doctor": ["--warm"],
     "threats list": ["--format", "--output", "-o"],
@@ -53,7 +81,9 @@ def test_the_surface_changes_only_on_purpose() -> None:
     assert surface() == SURFACE
 
 
-@pytest.mark.parametrize("verb", [[], ["flows"], ["learn"], ["scan"], ["doctor"], ["threats", "list"], ["threats", "show"]])
+@pytest.mark.parametrize(
+    "verb", [[], ["flows"], ["learn"], ["scan"], ["doctor"], ["threats", "list"], ["threats", "show"]]
+)
 def test_help_has_examples(run: Run, verb: list[str]) -> None:
     ran = run(*verb, "--help")
     assert ran.code == 0

@@ -91,7 +91,9 @@ def test_cut_in_mid_packet_gives_what_is_whole_and_says_so(run: Run, days: Path,
     assert len((tmp_path / "flows.csv").read_text().splitlines()) == stats["flows"] + 1
 
 
-@pytest.mark.parametrize(("content", "said"), [(b"", "is empty"), (b"hello, world, and more of it\n", "is not a capture")])
+@pytest.mark.parametrize(
+    ("content", "said"), [(b"", "is empty"), (b"hello, world, and more of it\n", "is not a capture")]
+)
 def test_what_is_no_capture(run: Run, tmp_path: Path, content: bytes, said: str) -> None:
     (tmp_path / "x.pcap").write_bytes(content)
     ran = run("flows", tmp_path / "x.pcap", "--output", tmp_path / "flows.csv")

@@ -92,7 +92,9 @@ def test_a_name_is_taken_until_told_otherwise(run: Run, days: Path, home: Path) 
 def test_a_table_is_learned_without_what_gives_it_away(run: Run, table: Path, home: Path) -> None:
     ran = run("learn", "sqli", "--shots", table, "--where", "label = 'sqli'", "--max-shots", "10")
     assert ran.code == 0
-    assert "columns left out: src_ip (address-like); timestamp (time-like); label (named in --where)" in one_line(ran.err)
+    assert "columns left out: src_ip (address-like); timestamp (time-like); label (named in --where)" in one_line(
+        ran.err
+    )
     assert "from 10 rows that stand for 30, over 3 columns" in ran.out
     assert ThreatStore(home).load("sqli").shots.columns == ["length_bytes", "depth", "path"]
     ran = run("scan", table, "-o", "csv", "--verdicts", table.parent / "verdicts.csv", "--false-alarm-rate", "0.02")

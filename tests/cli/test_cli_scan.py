@@ -150,7 +150,9 @@ def test_fail_on_alert(run: Run, days: Path, taught: None) -> None:
 
 
 def test_where_judges_only_what_it_chooses(run: Run, days: Path, taught: None) -> None:
-    ran = run("scan", days / "two.pcap", "--reference", days / "benign.pcap", "--where", "resp_port = 53", "-o", "jsonl")
+    ran = run(
+        "scan", days / "two.pcap", "--reference", days / "benign.pcap", "--where", "resp_port = 53", "-o", "jsonl"
+    )
     assert ran.code == 0
     alerts = pl.read_ndjson(io.StringIO(ran.out))
     assert alerts.height
@@ -198,7 +200,9 @@ def test_wrong_input_is_one_line(
     rng = np.random.default_rng(0)
     pl.DataFrame({"a": rng.random(400), "b": rng.random(400)}).write_csv(tmp_path / "table.csv")
     if "rows" in arguments:
-        assert run("learn", "rows", "--shots", "table.csv", "--where", "a > 0.99 or b > 0.999", "--keep", "a,b").code == 0
+        assert (
+            run("learn", "rows", "--shots", "table.csv", "--where", "a > 0.99 or b > 0.999", "--keep", "a,b").code == 0
+        )
     ran = run("scan", *arguments, "--output", tmp_path / "out.csv")
     assert (ran.code, ran.out) == (2, ""), ran.err
     assert said in one_line(ran.err)

@@ -31,6 +31,11 @@ _LABEL_WORDS = frozenset(
     "fraud detailedlabel is_attack ground truth y difficulty attempted scenario".split()
 )
 
+# Words that make a measure of what they stand beside: distinct_ips, same_port_rate.
+_MEASURE_WORDS = frozenset(
+    "count distinct n num is has len length rate share ratio same diff unique mean entropy peers".split()
+)
+
 _UUID = r"^\{?[0-9a-fA-F]{8}-?([0-9a-fA-F]{4}-?){3}[0-9a-fA-F]{12}\}?$"
 _DIGEST = r"^([0-9a-fA-F]{32}|[0-9a-fA-F]{40}|[0-9a-fA-F]{64})$"
 _MAC = r"^([0-9a-fA-F]{2}[:-]){5}[0-9a-fA-F]{2}$"
@@ -87,21 +92,13 @@ def _by_name(name: str) -> str:
     whole = "_".join(words)
     if whole in _TIME_NAMES or _TIME_WORDS.intersection(words):
         return "time-like"
-    if _ADDRESS_WORDS.intersection(words) and not {
-        "count",
-        "distinct",
-        "n",
-        "num",
-        "is",
-        "has",
-        "len",
-        "length",
-    }.intersection(words):
+    measured = bool(_MEASURE_WORDS.intersection(words))
+    if _ADDRESS_WORDS.intersection(words) and not measured:
         return "address-like"
     # Zeek writes id.orig_h and id.orig_p.
     if whole in ("id_orig_h", "id_resp_h", "src", "dst", "src_host", "dst_host"):
         return "address-like"
-    if whole in ("id_orig_p", "id_resp_p") or (_PORT_WORDS.intersection(words) and len(words) <= 3):
+    if whole in ("id_orig_p", "id_resp_p") or (_PORT_WORDS.intersection(words) and len(words) <= 3 and not measured):
         return "port-like"
     if _TTL_WORDS.intersection(words):
         return "TTL-like"

@@ -15,7 +15,7 @@ _SWAPS = 2
 def thin(frame: pl.DataFrame, most: int, random_state: np.random.Generator) -> NDArray[np.int64]:
     """Choose at most `most` rows that cover the rest, as indices in ascending order.
 
-    Farthest-point traversal (Gonzalez 1985) in rank space finds rows far apart, so that a rare variant is not lost
+    Farthest-point traversal (Gonzalez 1985) finds rows far apart, so that a rare variant is not lost
     among a thousand like it; each is then moved to the medoid of the rows nearest to it, so that no outlier
     stands for a crowd.
 
@@ -28,16 +28,20 @@ def thin(frame: pl.DataFrame, most: int, random_state: np.random.Generator) -> N
     if n <= most:
         return np.arange(n)
     pool = np.arange(n) if n <= _POOL_ROWS else np.sort(random_state.choice(n, _POOL_ROWS, replace=False))
-    points = rank_space(frame[pool])
+    points = comparable(frame[pool])
     chosen = _farthest(points, most, random_state)
     for _ in range(_SWAPS):
         chosen = _to_medoids(points, chosen)
     return np.sort(pool[np.unique(chosen)])
 
 
-def rank_space(frame: pl.DataFrame) -> NDArray[np.float32]:
-    """(n, columns) mid-ranks in 0..1, a missing value in the middle; texts by how common they are and how long."""
-    n = frame.height
+def comparable(frame: pl.DataFrame) -> NDArray[np.float32]:
+    """(n, columns) numbers of one scale: asinh of the distance from the median in mean absolute deviations.
+
+    Near the median it is linear, far from it logarithmic: a rare variant stays far from the crowd (among its ranks it
+    would be the crowd's neighbour), and no single cell outweighs all others. Texts count by length, digits and
+    frequency; a missing value stands at the median.
+    """
     columns: list[NDArray[np.float32]] = []
     for series in frame:
         if series.dtype == pl.String or series.dtype in (pl.Categorical, pl.Enum):
@@ -49,11 +53,18 @@ def rank_space(frame: pl.DataFrame) -> NDArray[np.float32]:
             ]
         else:
             numbers = [series]
-        for number in numbers:
-            # NaN is as missing as null: neither says where the row stands.
-            ranks = number.cast(pl.Float64, strict=False).fill_nan(None).rank("average") / n
-            columns.append(ranks.fill_null(0.5).to_numpy().astype(np.float32))
-    return np.stack(columns, axis=1) if columns else np.zeros((n, 1), dtype=np.float32)
+        columns += [_scaled(number.cast(pl.Float64, strict=False).fill_nan(None)) for number in numbers]
+    return np.stack(columns, axis=1) if columns else np.zeros((frame.height, 1), dtype=np.float32)
+
+
+def _scaled(number: pl.Series) -> NDArray[np.float32]:
+    values = number.to_numpy().astype(np.float64)
+    finite = np.isfinite(values)
+    if not finite.any():
+        return np.zeros(len(values), dtype=np.float32)
+    away = np.nan_to_num(values - np.median(values[finite]), nan=0.0, posinf=1e30, neginf=-1e30)
+    spread = np.abs(away[finite]).mean()
+    return np.arcsinh(away / spread if spread > 0 else away).astype(np.float32)
 
 
 def _farthest(points: NDArray[np.float32], most: int, random_state: np.random.Generator) -> NDArray[np.int64]:
