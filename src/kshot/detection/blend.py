@@ -9,6 +9,14 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
+_UNUSUAL = 0.5
+"""Weight of the distance from the reference beside one shot; falls with the root of their number, as errors do."""
+_MOST_UNUSUAL = 4.0
+"""Spreads beyond which being unusual says no more: what is far from the reference need not be this threat."""
+_LINEAR = 0.25
+"""Weight of the logistic member where leave-one-out on the shots speaks for it."""
+_TEXT = 1.0
+
 
 @dataclass(frozen=True, slots=True)
 class Standard:
@@ -24,19 +32,48 @@ class Standard:
         return cls(reference_scores.mean(0), np.where(spread > 1e-9, spread, 1.0))
 
     def __call__(self, scores: Floats) -> Floats:
+        """(n, T) scores in spreads above the reference's mean."""
         out: Floats = (scores - self.mean) / self.spread
         return out
 
 
 @dataclass(frozen=True, slots=True)
-class Weights:
-    """Of the members, the forest being 1."""
+class Blend:
+    """Weights of the members for each of T threats; the two forests weigh 1/2 each."""
 
-    linear: float
-    unusual: float
-    text: float
+    linear: Floats
+    """(T,)"""
+    unusual: Floats
+    """(T,)"""
+    text: Floats
+    """(T,)"""
+
+    @classmethod
+    def by_shots(cls, labels: NDArray[np.intp], trees: Floats, linear: Floats) -> Blend:
+        """Weigh by the number of shots and by their leave-one-out ranks.
+
+        `labels` (n,) are 0 for benign and 1 to T; `trees` and `linear` are (n, T) held-out scores. The logistic
+        member counts where, with three or more shots, it ranks those it has not seen at least as high as the trees.
+        """
+        n_of = np.bincount(labels)[1:]
+        weight = np.zeros(len(n_of))
+        for t, n in enumerate(n_of):
+            if n >= 3:
+                by_trees, by_linear = (rank_of_shots(m, labels, t + 1) for m in (trees, linear))
+                weight[t] = _LINEAR * float(np.nanmean(by_linear) >= np.nanmean(by_trees))
+        return cls(weight, _UNUSUAL / np.sqrt(n_of), np.full(len(n_of), _TEXT))
+
+    def __call__(self, forests: Floats, linear: Floats, text: Floats | None, unusual: Floats) -> Floats:
+        """Blend (n, T) standardised scores of the members and the (n,) standardised distance from the reference."""
+        out = forests + self.linear * linear + self.unusual * np.minimum(unusual, _MOST_UNUSUAL)[:, None]
+        if text is not None:
+            out = out + self.text * text
+        return np.asarray(out, np.float64)
 
 
-def weights_for(n_shots: int) -> Weights:
-    """Distance from the reference says most beside one shot and ever less beside more."""
-    return Weights(linear=0.25, unusual=0.3 / np.sqrt(max(1, n_shots)), text=1.0)
+def rank_of_shots(held_out: Floats, labels: NDArray[np.intp], threat: int) -> Floats:
+    """(k,) -ln of the share of the reference that scores at least as high as each shot; nan where never left out."""
+    benign = np.sort(held_out[labels == 0, threat - 1])
+    shots = held_out[labels == threat, threat - 1]
+    above = len(benign) - np.searchsorted(benign, shots, side="left")
+    return np.where(np.isnan(shots), np.nan, -np.log((above + 1.0) / (len(benign) + 1.0)))

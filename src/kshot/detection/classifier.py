@@ -111,7 +111,9 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self._explainer = Explainer(model.columns, model.scale, self._detector.support, self._detector.labels)
         calibration = self._detector.calibration(unknown=False)
         self.attainable_false_alarm_rate_ = calibration.attainable if calibration else float("nan")
-        self.shot_scores_ = self._shot_scores()
+        fitted_labels = self._detector.labels
+        # Of each shot, in the order of fit's X: share of the reference below it, as if it had not been shown.
+        self.shot_scores_ = 1.0 - np.exp(-model.shot_ranks[fitted_labels > 0])
         return self
 
     def threat_scores(self, X: Any) -> Floats:
@@ -194,15 +196,6 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if calibration is None:
             return judged.surprises - 2.0
         return judged.surprises - calibration.threshold(self.false_alarm_rate)
-
-    def _shot_scores(self) -> Floats:
-        model = self._detector.model
-        labels = self._detector.labels
-        shots = np.flatnonzero(labels > 0)
-        own = model.support.threats[shots, labels[shots] - 1] if len(shots) else np.empty(0)
-        benign = model.support.threats[labels == 0]
-        # The share of the reference below each shot, as if that shot had not been shown.
-        return np.array([float(np.mean(benign[:, labels[s] - 1] < v)) for s, v in zip(shots, own, strict=True)])
 
     def _frame(self, X: Any, *, reset: bool) -> pl.DataFrame:
         if not is_frame(X):

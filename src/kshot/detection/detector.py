@@ -56,7 +56,7 @@ class Detector:
         """Indices of the support rows that were fitted on."""
         self.support = support[self.rows]
         self.labels = labels[self.rows]
-        self.model = Model.fit(self.support, self.labels, rng, n_trees=n_trees)
+        self.model = Model(self.support, self.labels, rng, n_trees=n_trees)
         self._held_back: pl.DataFrame | None = support[held_back] if len(held_back) else None
         self._benign_scores: Floats | None = None
         self._calibrations: dict[bool, Calibration | None] = {}

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from kshot.detection.blend import Standard, weights_for
+from kshot.detection.blend import Blend, Standard, rank_of_shots
 from kshot.detection.columns import Columns
 from kshot.detection.forest import Forest, grow
 from kshot.detection.linear import Logistic, fit_logistic
@@ -36,75 +36,79 @@ class Scores:
 class Model:
     """Learned from reference rows and shots; scores rows one by one, whatever else is scored with them."""
 
-    def __init__(self, columns: Columns, scale: ReferenceScale, used: NDArray[np.intp], labels: NDArray[np.intp]) -> None:
-        self.columns = columns
-        self.scale = scale
-        self.used = used
-        """Indices of the cells that vary over the support."""
-        self.n_threats = int(labels.max()) if len(labels) else 0
-        self.shots_per_threat = np.bincount(labels, minlength=self.n_threats + 1)[1:]
-        self.forest: Forest | None = None
-        self.linear: list[Logistic] = []
-        self.text: TextMember | None = None
-        self._resemblance = np.full(int((labels == 0).sum()), -np.inf)
-        self.support = Scores(np.empty((0, 0)), np.empty(0))
-        """Of the rows it was fitted on, each as if left out; what is measured on its benign rows calibrates."""
+    columns: Columns
+    scale: ReferenceScale
+    support: Scores
+    """Of the rows it was fitted on, each as if left out; what is measured on its benign rows calibrates."""
+    shot_ranks: Floats
+    """(support rows,) of a shot -ln of the share of the reference above it, as if left out; nan where it never was."""
 
-    @classmethod
-    def fit(
-        cls, support: pl.DataFrame, labels: NDArray[np.intp], rng: np.random.Generator, *, n_trees: int
-    ) -> Model:
+    def __init__(
+        self, support: pl.DataFrame, labels: NDArray[np.intp], rng: np.random.Generator, *, n_trees: int
+    ) -> None:
         """Learn from `support` rows labelled 0 (benign) to T; the benign ones are what all is measured against."""
         benign = labels == 0
-        columns = Columns.learn(support, benign)
-        values, texts = columns.read(support)
-        scale = ReferenceScale(values[benign])
-        cells = _join(scale, values, benign)
-        used = np.flatnonzero(np.ptp(cells.raw, axis=0) > 0) if len(cells) else np.empty(0, np.intp)
-        model = cls(columns, scale, used, labels)
-        model._fit_members(cells, texts, labels, rng, n_trees)
-        return model
+        self.n_threats = int(labels.max()) if len(labels) else 0
+        self.columns = Columns.learn(support, benign)
+        values, texts = self.columns.read(support)
+        self.scale = ReferenceScale(values[benign])
+        cells = self.scale.support_cells(values, benign)
+        self._used = np.flatnonzero(np.ptp(cells.raw, axis=0) > 0) if len(cells) else np.empty(0, np.intp)
+        gauss = cells.gauss[:, self._used]
+        self._neighbours = Neighbours(gauss[benign])
+        distance = self._neighbours.distance(gauss)
+        distance[benign] = self._neighbours.held_out()
+        self._unusual = Standard.of(distance[benign, None])
+        unusual = self._unusual(distance[:, None])[:, 0]
+        self._forests: list[Forest] = []
+        self._linear: list[Logistic] = []
+        self._text: TextMember | None = None
+        self._standards: list[Standard] = []
+        self.resemblance_held_out = np.full(int(benign.sum()), -np.inf)
+        self.shot_ranks = np.full(len(labels), np.nan)
+        threats = np.empty((len(labels), 0))
+        if self.n_threats:
+            threats = self._fit_members(cells, texts, unusual, labels, rng, n_trees)
+        self.support = Scores(threats, unusual)
 
     def _fit_members(
         self,
         cells: Cells,
-        texts: dict[str, list[str]],
+        texts: Mapping[str, Sequence[str]],
+        unusual: Floats,
         labels: NDArray[np.intp],
         rng: np.random.Generator,
         n_trees: int,
-    ) -> None:
+    ) -> Floats:
+        """Fit every member; return (n, T) blended scores of the support, each row as if left out."""
         benign = labels == 0
-        gauss = cells.gauss[:, self.used]
-        self.neighbours = Neighbours(gauss[benign])
-        distance = np.empty(len(labels))
-        distance[benign] = self.neighbours.held_out()
-        distance[~benign] = self.neighbours.distance(gauss[~benign])
-        self._unusual = Standard.of(distance[benign, None])
-        unusual = self._unusual(distance[:, None])[:, 0]
-        self.support = Scores(np.empty((len(labels), 0)), unusual)
-        if self.n_threats == 0:
-            return
         members: list[Floats] = []
-        if len(self.used):
-            self.forest, left_out = grow(_encodings(cells, self.used), labels, n_trees, rng)
-            members.append(left_out)
-            self._resemblance = left_out[benign].max(1)
-        else:
-            members.append(np.zeros((len(labels), self.n_threats)))
-        linear = []
+        for i, rows in enumerate(self._encodings(cells)):
+            forest, held = grow(rows, labels, max(1, (n_trees + i) // 2), rng, hold_out_shots=i == 1)
+            self._forests.append(forest)
+            members.append(held)
+        self.resemblance_held_out = members[0][benign].max(1)
+        gauss = cells.gauss[:, self._used]
+        linear = np.empty((len(labels), self.n_threats))
         for threat in range(1, self.n_threats + 1):
             rows = benign | (labels == threat)
             fitted, held = fit_logistic(gauss[rows], labels[rows] == threat, _PENALTY)
-            self.linear.append(fitted)
-            all_rows = fitted.scores(gauss)
-            all_rows[rows] = held
-            linear.append(all_rows)
-        members.append(np.stack(linear, 1))
+            self._linear.append(fitted)
+            linear[:, threat - 1] = fitted.scores(gauss)
+            linear[rows, threat - 1] = held
+        members.append(linear)
         if texts:
-            self.text, held_text = TextMember.fit(texts, labels)
+            self._text, held_text = TextMember.fit(texts, labels)
             members.append(held_text)
         self._standards = [Standard.of(m[benign]) for m in members]
-        self.support = Scores(self._blend(members, unusual), unusual)
+        standard = [s(m) for s, m in zip(self._standards, members, strict=True)]
+        self._blend = Blend.by_shots(labels, standard[1], standard[2])
+        # A shot that the first forest always saw is judged by the second, which left it out in turn.
+        first = np.where(benign[:, None], standard[0], standard[1])
+        out = self._blend(0.5 * (first + standard[1]), standard[2], standard[3] if texts else None, unusual)
+        for threat in range(1, self.n_threats + 1):
+            self.shot_ranks[labels == threat] = rank_of_shots(out, labels, threat)
+        return out
 
     def scores(self, frame: pl.DataFrame) -> Scores:
         """Score every row of `frame` by itself."""
@@ -116,57 +120,34 @@ class Model:
     def _score(self, frame: pl.DataFrame) -> Scores:
         values, texts = self.columns.read(frame)
         cells = self.scale.cells(values)
-        gauss = cells.gauss[:, self.used]
-        unusual = self._unusual(self.neighbours.distance(gauss)[:, None])[:, 0]
-        if self.n_threats == 0:
+        gauss = cells.gauss[:, self._used]
+        unusual = self._unusual(self._neighbours.distance(gauss)[:, None])[:, 0]
+        if not self.n_threats:
             return Scores(np.empty((len(frame), 0)), unusual)
-        if self.forest is None:
-            members = [np.zeros((len(frame), self.n_threats))]
-        else:
-            members = [self.forest.logits(_encodings(cells, self.used))]
-        members.append(np.stack([m.scores(gauss) for m in self.linear], 1))
-        if self.text is not None:
-            members.append(self.text.scores(texts))
-        return Scores(self._blend(members, unusual), unusual)
+        members = [f.logits(rows) for f, rows in zip(self._forests, self._encodings(cells), strict=True)]
+        members.append(np.stack([m.scores(gauss) for m in self._linear], 1))
+        if self._text is not None:
+            members.append(self._text.scores(texts))
+        standard = [s(m) for s, m in zip(self._standards, members, strict=True)]
+        text = standard[3] if self._text is not None else None
+        return Scores(self._blend(0.5 * (standard[0] + standard[1]), standard[2], text, unusual), unusual)
 
     def resemblance(self, frame: pl.DataFrame) -> Floats:
-        """(n,) greatest log-odds that any threat's trees give each row, threat and benign weighing the same."""
-        if self.forest is None:
+        """(n,) greatest log-odds that the first forest gives any threat, threat and benign weighing the same."""
+        if not self.n_threats:
             return np.full(len(frame), -np.inf)
-        parts = []
+        parts = [np.empty(0)]
         for start in range(0, len(frame), _CHUNK_ROWS):
             cells = self.scale.cells(self.columns.read(frame[start : start + _CHUNK_ROWS])[0])
-            parts.append(self.forest.logits(_encodings(cells, self.used)).max(1))
-        return np.concatenate(parts) if parts else np.empty(0)
-
-    def held_out_resemblance(self) -> Floats:
-        """(reference rows,) the same for those fitted on, by the trees that did not see them."""
-        return self._resemblance
+            parts.append(self._forests[0].logits(self._encodings(cells)[0]).max(1))
+        return np.concatenate(parts)
 
     def gauss(self, frame: pl.DataFrame) -> Floats:
         """(n, used cells) of `frame` in rank-Gauss space, where distances are measured."""
-        return self.scale.cells(self.columns.read(frame)[0]).gauss[:, self.used]
+        return self.scale.cells(self.columns.read(frame)[0]).gauss[:, self._used]
 
-    def _blend(self, members: Sequence[Floats], unusual: Floats) -> Floats:
-        weights = [weights_for(int(k)) for k in self.shots_per_threat]
-        standard = [s(m) for s, m in zip(self._standards, members, strict=True)]
-        out = standard[0] + np.array([w.linear for w in weights]) * standard[1]
-        if len(standard) > 2:
-            out = out + np.array([w.text for w in weights]) * standard[2]
-        return np.asarray(out + np.array([w.unusual for w in weights]) * unusual[:, None], np.float64)
-
-
-def _join(scale: ReferenceScale, values: Floats, benign: NDArray[np.bool_]) -> Cells:
-    """Describe the support: its benign rows each as if left out, its shots as they are."""
-    held, plain = scale.cells(values[benign], held_out=True), scale.cells(values[~benign])
-    parts = []
-    for a, b in ((held.raw, plain.raw), (held.gauss, plain.gauss), (held.tail, plain.tail), (held.tie, plain.tie)):
-        whole = np.empty((len(values), values.shape[1]))
-        whole[benign], whole[~benign] = a, b
-        parts.append(whole)
-    return Cells(*parts)
-
-
-def _encodings(cells: Cells, used: NDArray[np.intp]) -> list[NDArray[np.float32]]:
-    views = (cells.raw, cells.gauss, cells.tail)
-    return [np.ascontiguousarray(v[:, used], dtype=np.float32) for v in views]
+    def _encodings(self, cells: Cells) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """What the two forests see: the values as they are, and beside them what they are to the reference."""
+        raw, gauss, tail = (view[:, self._used] for view in (cells.raw, cells.gauss, cells.tail))
+        both = np.concatenate([raw, gauss, tail], axis=1).astype(np.float32)
+        return np.ascontiguousarray(both[:, : raw.shape[1]]), both

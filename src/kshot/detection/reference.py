@@ -71,6 +71,16 @@ class ReferenceScale:
         tail = np.arcsinh(np.clip((raw - self.median) / self.scale, -1e15, 1e15))
         return Cells(raw, gauss, tail, tie)
 
+    def support_cells(self, values: Floats, benign: NDArray[np.bool_]) -> Cells:
+        """Describe (n, d) rows of which `benign` (n,) are the reference: those each as if left out, the rest as is."""
+        held, plain = self.cells(values[benign], held_out=True), self.cells(values[~benign])
+        parts = []
+        for a, b in ((held.raw, plain.raw), (held.gauss, plain.gauss), (held.tail, plain.tail), (held.tie, plain.tie)):
+            whole = np.empty((len(values), self.n_columns))
+            whole[benign], whole[~benign] = a, b
+            parts.append(whole)
+        return Cells(*parts)
+
     def percentile(self, column: int, value: float) -> float:
         """Share of the reference below `value` in `column`, ties counted half, in percent; nan where missing."""
         below, tied, _ = self.shares(column, value)

@@ -69,9 +69,9 @@ def _clean(threats: Mapping[str, pl.DataFrame], rows: pl.DataFrame, rng: np.rand
     for _ in range(_ROUNDS):
         chosen = np.sort(rng.permutation(len(rows))[:MAX_REFERENCE])
         support, labels = stack(threats, rows[chosen], rows.columns)
-        model = Model.fit(support, labels, rng, n_trees=_SCREEN_TREES)
+        model = Model(support, labels, rng, n_trees=_SCREEN_TREES)
         resembling = model.resemblance(rows) > _AS_LIKELY
-        resembling[chosen] = model.held_out_resemblance() > _AS_LIKELY
+        resembling[chosen] = model.resemblance_held_out > _AS_LIKELY
         rows = rows.filter(pl.Series(~resembling))
         if not resembling.any() or len(rows) < LEAST_CALIBRATION_ROWS:
             break

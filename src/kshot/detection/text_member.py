@@ -1,14 +1,13 @@
-"""Logistic regression over hashed character n-grams, fitted through the rows' inner products."""
+"""Logistic regression over hashed character n-grams, all threats over one hashing."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from kshot.detection.linear import fit_logistic
+from kshot.detection.linear import fit_kernel_logistic
 from kshot.detection.text import NGrams
 
 Floats = NDArray[np.float64]
@@ -40,11 +39,10 @@ class TextMember:
         for threat in range(1, n_threats + 1):
             chosen = np.concatenate([fitted_on, np.flatnonzero(labels == threat)])
             part = rows[chosen]
-            principal, back = _principal(part)
-            model, held = fit_logistic(principal, labels[chosen] == threat, _PENALTY)
-            weights[threat - 1] = part.T @ (back @ model.weights)
-            intercepts[threat - 1] = model.intercept
-            held_out[:, threat - 1] = rows @ weights[threat - 1] + model.intercept
+            gram = np.asarray((part @ part.T).todense(), dtype=np.float64)
+            dual, intercepts[threat - 1], held = fit_kernel_logistic(gram, labels[chosen] == threat, _PENALTY)
+            weights[threat - 1] = part.T @ dual
+            held_out[:, threat - 1] = rows @ weights[threat - 1] + intercepts[threat - 1]
             held_out[chosen, threat - 1] = held
         return cls(ngrams, weights, intercepts), held_out
 
@@ -57,11 +55,3 @@ class TextMember:
             out[start : start + _CHUNK_ROWS] = self._ngrams.transform(part) @ self._weights.T + self._intercepts
         return out
 
-
-def _principal(rows: Any) -> tuple[Floats, Floats]:
-    """Coordinates of the rows in the space that they span, and the map from weights there to weights per row."""
-    gram = np.asarray((rows @ rows.T).todense(), dtype=np.float64)
-    values, vectors = np.linalg.eigh(gram)
-    kept = values > 1e-8 * max(1.0, float(values[-1]))
-    root = np.sqrt(values[kept])
-    return vectors[:, kept] * root, vectors[:, kept] / root

@@ -1,0 +1,249 @@
+"""The forest's two inner loops: growing extremely randomised trees, and walking rows down them."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kshot.jit import njit, njit_inline
+
+
+@njit_inline
+def _next(state: NDArray[np.uint64]) -> np.uint64:
+    """SplitMix64 (Steele, Lea and Flood 2014): a generator of our own, so that no global state is shared."""
+    state[0] += np.uint64(0x9E3779B97F4A7C15)
+    z = state[0]
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return z ^ (z >> np.uint64(31))
+
+
+@njit_inline
+def _uniform(state: NDArray[np.uint64]) -> float:
+    """In [0, 1)."""
+    return float(_next(state) >> np.uint64(11)) * (1.0 / 9007199254740992.0)
+
+
+@njit_inline
+def _below(state: NDArray[np.uint64], n: int) -> int:
+    """A whole number in [0, n)."""
+    return min(int(_uniform(state) * n), n - 1)
+
+
+@njit
+def draw_rows(
+    labels: NDArray[np.int64], keep: NDArray[np.float64], state: NDArray[np.uint64], chosen: NDArray[np.int64]
+) -> int:
+    """Fill `chosen` with a tree's rows: of class c the share keep[c] (at least one), drawn without replacement."""
+    n_classes = len(keep)
+    members = np.zeros(n_classes, np.int64)
+    for label in labels:
+        members[label] += 1
+    wanted = np.empty(n_classes, np.int64)
+    for c in range(n_classes):
+        wanted[c] = max(1, int(np.round(keep[c] * members[c])))
+    n = 0
+    # Selection sampling (Knuth, Algorithm S): in order, exact counts.
+    for i in range(len(labels)):
+        c = labels[i]
+        if _uniform(state) * members[c] < wanted[c]:
+            chosen[n] = i
+            n += 1
+            wanted[c] -= 1
+        members[c] -= 1
+    return n
+
+
+@njit
+def grow_tree(
+    columns: NDArray[np.float32],
+    labels: NDArray[np.int64],
+    weights: NDArray[np.float64],
+    rows: NDArray[np.int64],
+    n_tried: int,
+    min_leaf: int,
+    state: NDArray[np.uint64],
+    feature: NDArray[np.int32],
+    threshold: NDArray[np.float32],
+    child: NDArray[np.int32],
+    value: NDArray[np.float32],
+) -> int:
+    """Grow one tree on `rows` of `columns` (features, n); fill the node arrays and return the number of nodes.
+
+    At each node `n_tried` features that vary there get one uniform random threshold each, and the greatest fall in
+    weighted Gini impurity wins (Geurts et al. 2006). The left child of node i is child[i], the right one the next;
+    child is 0 at a leaf. `value` (nodes, classes) holds class shares.
+    """
+    n_features, n_classes = columns.shape[0], value.shape[1]
+    order = np.arange(n_features)
+    starts, ends, nodes = np.empty(2 * len(rows) + 2, np.int64), np.empty(2 * len(rows) + 2, np.int64), 1
+    stack = np.empty(2 * len(rows) + 2, np.int64)
+    starts[0], ends[0], stack[0] = 0, len(rows), 0
+    depth = 1
+    left, total = np.empty(n_classes), np.empty(n_classes)
+    while depth:
+        depth -= 1
+        node = stack[depth]
+        start, end = starts[node], ends[node]
+        total[:] = 0.0
+        for i in range(start, end):
+            total[labels[rows[i]]] += weights[labels[rows[i]]]
+        whole = total.sum()
+        present = 0
+        for c in range(n_classes):
+            value[node, c] = total[c] / whole
+            present += total[c] > 0.0
+        child[node] = 0
+        if present < 2 or end - start < 2 * min_leaf:
+            continue
+        best, best_feature, best_threshold = -1.0, -1, np.float32(0.0)
+        tried, left_to_draw = 0, n_features
+        while tried < n_tried and left_to_draw:
+            at = _below(state, left_to_draw)
+            left_to_draw -= 1
+            f = order[at]
+            order[at], order[left_to_draw] = order[left_to_draw], f
+            column = columns[f]
+            low = high = column[rows[start]]
+            for i in range(start + 1, end):
+                x = column[rows[i]]
+                if x < low:
+                    low = x
+                elif x > high:
+                    high = x
+            if not high > low:
+                continue
+            tried += 1
+            cut = np.float32(low + _uniform(state) * (high - low))
+            if cut >= high:
+                cut = low
+            left[:] = 0.0
+            n_left = 0
+            for i in range(start, end):
+                if column[rows[i]] <= cut:
+                    left[labels[rows[i]]] += weights[labels[rows[i]]]
+                    n_left += 1
+            if n_left < min_leaf or end - start - n_left < min_leaf:
+                continue
+            of_left, squares_left, squares_right = left.sum(), 0.0, 0.0
+            for c in range(n_classes):
+                squares_left += left[c] * left[c]
+                squares_right += (total[c] - left[c]) ** 2
+            gain = squares_left / of_left + squares_right / max(whole - of_left, 1e-300)
+            if gain > best:
+                best, best_feature, best_threshold = gain, f, cut
+        if best_feature < 0:
+            continue
+        column = columns[best_feature]
+        i, j = start, end - 1
+        while i <= j:
+            if column[rows[i]] <= best_threshold:
+                i += 1
+            else:
+                rows[i], rows[j] = rows[j], rows[i]
+                j -= 1
+        feature[node], threshold[node], child[node] = best_feature, best_threshold, nodes
+        starts[nodes], ends[nodes], starts[nodes + 1], ends[nodes + 1] = start, i, i, end
+        stack[depth], stack[depth + 1] = nodes, nodes + 1
+        depth += 2
+        nodes += 2
+    return nodes
+
+
+@njit
+def grow_forest(
+    columns: NDArray[np.float32],
+    labels: NDArray[np.int64],
+    keep: NDArray[np.float64],
+    n_trees: int,
+    n_tried: int,
+    min_leaf: int,
+    seed: int,
+) -> tuple[
+    NDArray[np.int64],
+    NDArray[np.int32],
+    NDArray[np.float32],
+    NDArray[np.int32],
+    NDArray[np.float32],
+    NDArray[np.float64],
+    NDArray[np.float64],
+]:
+    """Grow `n_trees`; return root offsets, nodes, and per row summed shares and count over trees that left it out."""
+    n, n_classes = columns.shape[1], len(keep)
+    state = np.array([seed], np.uint64)
+    chosen = np.empty(n, np.int64)
+    most = 2 * n + 2
+    feature, threshold = np.empty(most, np.int32), np.empty(most, np.float32)
+    child, value = np.empty(most, np.int32), np.empty((most, n_classes), np.float32)
+    roots = np.zeros(n_trees + 1, np.int64)
+    room = 64 * n_trees
+    features, thresholds = np.empty(room, np.int32), np.empty(room, np.float32)
+    children, values = np.empty(room, np.int32), np.empty((room, n_classes), np.float32)
+    left_out, times = np.zeros((n, n_classes)), np.zeros(n)
+    weights = np.empty(n_classes)
+    inside = np.empty(n, np.bool_)
+    for t in range(n_trees):
+        n_rows = draw_rows(labels, keep, state, chosen)
+        rows = chosen[:n_rows]
+        weights[:] = 0.0
+        inside[:] = False
+        for i in rows:
+            weights[labels[i]] += 1.0
+            inside[i] = True
+        for c in range(n_classes):
+            weights[c] = 1.0 / max(weights[c], 1.0)
+        n_nodes = grow_tree(columns, labels, weights, rows, n_tried, min_leaf, state, feature, threshold, child, value)
+        at = roots[t]
+        if at + n_nodes > room:
+            room = 2 * (at + n_nodes)
+            features, thresholds = _longer(features, room), _longer(thresholds, room)
+            children = _longer(children, room)
+            taller = np.empty((room, n_classes), np.float32)
+            taller[:at] = values[:at]
+            values = taller
+        features[at : at + n_nodes], thresholds[at : at + n_nodes] = feature[:n_nodes], threshold[:n_nodes]
+        children[at : at + n_nodes], values[at : at + n_nodes] = child[:n_nodes], value[:n_nodes]
+        roots[t + 1] = at + n_nodes
+        for i in range(n):
+            if not inside[i]:
+                node = 0
+                while child[node]:
+                    node = child[node] + (columns[feature[node], i] > threshold[node])
+                for c in range(n_classes):
+                    left_out[i, c] += value[node, c]
+                times[i] += 1.0
+    end = roots[n_trees]
+    return roots, features[:end], thresholds[:end], children[:end], values[:end], left_out, times
+
+
+@njit
+def _longer(array: NDArray[np.int32], length: int) -> NDArray[np.int32]:
+    longer = np.empty(length, array.dtype)
+    longer[: len(array)] = array
+    return longer
+
+
+@njit
+def walk(
+    rows: NDArray[np.float32],
+    roots: NDArray[np.int64],
+    feature: NDArray[np.int32],
+    threshold: NDArray[np.float32],
+    child: NDArray[np.int32],
+    value: NDArray[np.float32],
+) -> NDArray[np.float64]:
+    """(n, features) rows -> (n, classes) class shares, the mean over the trees."""
+    n, n_classes, n_trees = len(rows), value.shape[1], len(roots) - 1
+    out = np.zeros((n, n_classes))
+    for i in range(n):
+        row = rows[i]
+        for t in range(n_trees):
+            root = roots[t]
+            node = root
+            while child[node]:
+                node = root + child[node] + (row[feature[node]] > threshold[node])
+            for c in range(n_classes):
+                out[i, c] += value[node, c]
+        for c in range(n_classes):
+            out[i, c] /= n_trees
+    return out
