@@ -19,10 +19,10 @@ NAMESPACES = ["--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-pr
 and drops all of its network namespaces, devices and mounts: nothing is left behind, and no route ever leads out."""
 _RECORDER = """
 table inet truth {{
-  set intruder_tcp {{ typeof ip daddr . tcp sport . tcp dport; flags dynamic; size 65535; }}
-  set intruder_udp {{ typeof ip daddr . udp sport . udp dport; flags dynamic; size 65535; }}
-  set owner_tcp {{ typeof ip daddr . tcp sport . tcp dport; flags dynamic; size 65535; }}
-  set owner_udp {{ typeof ip daddr . udp sport . udp dport; flags dynamic; size 65535; }}
+  set intruder_tcp {{ typeof ip daddr . tcp sport . tcp dport; flags dynamic,timeout; timeout 1h; size 65535; }}
+  set intruder_udp {{ typeof ip daddr . udp sport . udp dport; flags dynamic,timeout; timeout 1h; size 65535; }}
+  set owner_tcp {{ typeof ip daddr . tcp sport . tcp dport; flags dynamic,timeout; timeout 1h; size 65535; }}
+  set owner_udp {{ typeof ip daddr . udp sport . udp dport; flags dynamic,timeout; timeout 1h; size 65535; }}
   chain output {{
     type filter hook output priority 0;
     meta skgid {group} tcp flags & (syn | ack) == syn add @intruder_tcp {{ ip daddr . tcp sport . tcp dport }}
@@ -32,7 +32,8 @@ table inet truth {{
   }}
 }}
 """
-"""Which connections the intruder's processes opened and which the owner's, by the kernel's own socket ownership."""
+"""Which connections the intruder's processes opened and which the owner's, by the kernel's own socket ownership; the
+timeout is there to tell when each was noted."""
 
 
 def prepare_mounts() -> None:
@@ -129,10 +130,10 @@ class Net:
         """From now on, have the kernel note on that host who opens which connection."""
         self.call(name, ["nft", "-f", "-"], input=_RECORDER.format(group=INTRUDER), text=True, check=True)
 
-    def owners(self, name: str) -> str:
-        """What the kernel noted, as nft's JSON."""
+    def owners(self, name: str) -> tuple[str, float]:
+        """What the kernel noted, as nft's JSON, and the Unix time of asking."""
         done = self.call(name, ["nft", "-j", "list", "table", "inet", "truth"], capture_output=True, text=True)
-        return done.stdout
+        return done.stdout, time.time()
 
     def start_capture(self, path: Path, snap_bytes: int) -> None:
         """tcpdump on the router's span port."""

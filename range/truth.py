@@ -18,6 +18,8 @@ from pathlib import Path
 from plan import ATTACK, address_of
 
 IDLE_SECONDS = 120.0
+REUSE_SECONDS = 6.0
+"""How far apart two uses of the same five numbers must be for the kernel's note to tell them apart."""
 ICMP, TCP, UDP = 1, 6, 17
 ICMP_ERRORS = (3, 4, 5, 11, 12)
 PAIRS = {0: 8, 14: 13, 16: 15, 18: 17}
@@ -131,18 +133,21 @@ def _opened(packet: bytes, now: float, flags: int) -> Connection | None:
     return row
 
 
-def read_owners(text: str) -> tuple[set[tuple], set[tuple]]:
-    """The intruder's and the owner's connections, (protocol, far address, own port, far port), from nft's JSON."""
-    sides: dict[str, set[tuple]] = {"intruder": set(), "owner": set()}
+def read_owners(text: str, asked: float) -> dict[str, dict[tuple, float]]:
+    """When the "intruder" and the "owner" opened what, from nft's JSON as it was at the Unix time `asked`.
+
+    Keys are (protocol, far address, own port, far port); times are good to a second or so.
+    """
+    sides: dict[str, dict[tuple, float]] = {"intruder": {}, "owner": {}}
     for item in json.loads(text)["nftables"]:
-        if "set" in item:
-            who, protocol = item["set"]["name"].split("_")
-            for element in item["set"].get("elem", []):
-                element = element.get("elem", element) if isinstance(element, dict) else element
-                value = element["val"] if "val" in element else element
-                address, own, far = value["concat"]
-                sides[who].add((TCP if protocol == "tcp" else UDP, address, int(own), int(far)))
-    return sides["intruder"], sides["owner"]
+        if "set" not in item:
+            continue
+        who, protocol = item["set"]["name"].split("_")
+        for element in item["set"].get("elem", []):
+            address, own, far = element["elem"]["val"]["concat"]
+            age = item["set"]["timeout"] - element["elem"]["expires"]
+            sides[who][(TCP if protocol == "tcp" else UDP, address, int(own), int(far))] = asked - age
+    return sides
 
 
 class Judge:
@@ -152,28 +157,33 @@ class Judge:
     are steps of one threat only.
     """
 
-    def __init__(self, plan: dict, forged: list[dict], owners: dict[str, str], log: list[dict]) -> None:
+    def __init__(self, plan: dict, forged: list[dict], owners: dict[str, tuple[str, float]], log: list[dict]) -> None:
         self.address = {address_of(plan, name): name for name in (host["name"] for host in plan["hosts"])}
         self.attack = {address_of(plan, name) for name in ATTACK} | {
             entry["address"] for entry in forged if entry["host"] in ATTACK and entry["address"] not in self.address
         }
-        self.intruder: set[tuple] = set()
-        self.both: set[tuple] = set()
-        for name, text in owners.items():
+        self.opened: dict[str, dict[tuple, float]] = {"intruder": {}, "owner": {}}
+        for name, (text, asked) in owners.items():
             own = address_of(plan, name)
-            intruder, owner = read_owners(text)
-            self.intruder |= {(own, *item) for item in intruder}
-            self.both |= {(own, *item) for item in intruder & owner}
+            for who, items in read_owners(text, asked).items():
+                self.opened[who].update({(own, *item): when for item, when in items.items()})
         self.log = sorted(log, key=lambda entry: entry["start"])
 
-    def _is_intruders(self, ends: tuple[str, int, str, int, int]) -> str:
-        """ "yes", "no" or "both", for a connection from a shared host, or to one for FTP's active data."""
+    def _is_intruders(self, ends: tuple[str, int, str, int, int], when: float) -> str:
+        """ "yes", "no" or "both", for a connection from a shared host, or to one for FTP's active data.
+
+        Where both had the same five numbers, each in its time, the time decides if it is clear.
+        """
         a, a_port, b, b_port, protocol = ends
         for one in ((a, protocol, b, a_port, b_port), (b, protocol, a, b_port, a_port)):
-            if one in self.both:
-                return "both"
-            if one in self.intruder:
+            if one not in self.opened["intruder"]:
+                continue
+            if one not in self.opened["owner"]:
                 return "yes"
+            away = {who: abs(self.opened[who][one] - when) for who in self.opened}
+            if min(away.values()) > REUSE_SECONDS or max(away.values()) < REUSE_SECONDS:
+                return "both"
+            return "yes" if away["intruder"] < away["owner"] else "no"
         return "no"
 
     def step(self, row: Connection, about: tuple[str, int, str, int, int] | None = None) -> dict:
@@ -199,11 +209,11 @@ class Judge:
         inner = row.about
         if inner is not None:
             known = {inner[0], inner[2], row.originator, row.responder}
-            ours = bool(known & self.attack) or self._is_intruders(inner) == "yes"
+            ours = bool(known & self.attack) or self._is_intruders(inner, row.start) == "yes"
             step = self.step(row, inner) if ours else {}
             return (step["threat"], "answer", step["tool"]) if step else ("benign", "", "")
         by_address = row.originator in self.attack or row.responder in self.attack
-        owned = self._is_intruders(ends)
+        owned = self._is_intruders(ends, row.start)
         if not by_address and owned == "both":
             return "ambiguous", "", ""
         step = self.step(row) if by_address or owned == "yes" else {}

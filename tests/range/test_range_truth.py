@@ -50,15 +50,21 @@ def capture(path: Path, frames: list[tuple[float, bytes]]) -> Path:
     return path
 
 
-def owners(intruder: list[tuple[str, int, int]], owner: list[tuple[str, int, int]]) -> str:
-    sets = [
-        {"set": {"name": name, "elem": [{"concat": list(item)} for item in items]}}
-        for name, items in (("intruder_tcp", intruder), ("owner_tcp", owner))
-    ]
-    return json.dumps({"nftables": [{"metainfo": {}}, *sets, {"set": {"name": "intruder_udp"}}]})
+Opened = tuple[str, int, int, float]
 
 
-def judge(plan: dict, shared: dict[str, str] | None = None, forged: list[dict] | None = None) -> truth.Judge:
+def owners(intruder: list[Opened], owner: list[Opened]) -> tuple[str, float]:
+    """As nft tells at Unix time 200: far address, own port, far port and when."""
+    sets = []
+    for name, items in (("intruder_tcp", intruder), ("owner_tcp", owner)):
+        elements = [{"elem": {"val": {"concat": list(item[:3])}, "expires": 3600 - 200 + item[3]}} for item in items]
+        sets.append({"set": {"name": name, "timeout": 3600, "elem": elements}})
+    return json.dumps({"nftables": [{"metainfo": {}}, *sets, {"set": {"name": "intruder_udp", "timeout": 3600}}]}), 200
+
+
+def judge(
+    plan: dict, shared: dict[str, tuple[str, float]] | None = None, forged: list[dict] | None = None
+) -> truth.Judge:
     log = [
         {"threat": "port-scan-syn", "tool": "nmap", "on": "attacker", "start": 90.0, "end": 130.0},
         {"threat": "sql-injection", "tool": "sqlmap", "on": "desk1", "start": 90.5, "end": 130.0},
@@ -139,7 +145,9 @@ def test_connections_are_told_apart_and_turned_the_right_way(tmp_path: Path) -> 
 def test_labels_come_from_namespaces_forged_sources_and_socket_owners() -> None:
     plan = plans.make_plan(5)
     at = {host["name"]: host["address"] for host in plan["hosts"]}
-    shared = {"desk1": owners([(at["web"], 4000, 80), (at["web"], 4001, 80)], [(at["web"], 4001, 80)])}
+    web = at["web"]
+    intruders = [(web, 4000, 80, 100), (web, 4001, 80, 100), (web, 4003, 80, 100), (web, 4004, 80, 50)]
+    shared = {"desk1": owners(intruders, [(web, 4001, 80, 101), (web, 4003, 80, 40), (web, 4004, 80, 100)])}
     forged = [{"address": "198.18.9.9", "host": "attacker"}]
     decide = judge(plan, shared, forged)
 
@@ -152,6 +160,8 @@ def test_labels_come_from_namespaces_forged_sources_and_socket_owners() -> None:
     assert label_of(at["desk1"], 4000, at["web"], 80) == ("sql-injection", "attack")
     assert label_of(at["desk1"], 4002, at["web"], 80) == ("benign", "")
     assert label_of(at["desk1"], 4001, at["web"], 80) == ("ambiguous", "")
+    assert label_of(at["desk1"], 4003, at["web"], 80) == ("sql-injection", "attack")
+    assert label_of(at["desk1"], 4004, at["web"], 80) == ("benign", "")
     assert label_of(at["attacker"], 4000, at["dns"], 53, 17) == ("port-scan-syn", "support")
     assert label_of(at["web"], 80, at["attacker"], 4000) == ("port-scan-syn", "answer")
     complaint = truth.Connection(100, 100, at["web"], 3, at["desk1"], 3, 1)
