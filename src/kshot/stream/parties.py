@@ -100,8 +100,14 @@ def _time(found: pl.Series | None, height: int) -> pl.Series:
     if greatest is None:
         return nothing
     factor = next((10 ** (9 - 3 * i) for i, limit in enumerate(_SECONDS_BELOW) if float(str(greatest)) < limit), 1)
-    whole = found if found.dtype.is_integer() else numbers
-    return (whole * factor).cast(pl.Int64, strict=False).cast(pl.Datetime("ns")).dt.replace_time_zone("UTC")
+    if found.dtype.is_integer():
+        nanoseconds = found.cast(pl.Int64) * factor
+    else:
+        # A double holds today's epoch to 0.2 microseconds: the fraction is taken apart first, and rounded there.
+        whole = numbers.floor()
+        nanoseconds = whole.cast(pl.Int64, strict=False) * factor
+        nanoseconds += ((numbers - whole) * factor / 1e3).round().cast(pl.Int64, strict=False) * 1_000
+    return nanoseconds.cast(pl.Datetime("ns")).dt.replace_time_zone("UTC")
 
 
 def _from_text(found: pl.Series) -> pl.Series:
