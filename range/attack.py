@@ -29,6 +29,8 @@ _TRAFGEN = {
     "tcp(sp=drnd(), dp={http}, seq=drnd(), win=29200, syn) }}\n"
     "{{ eth(da={mac}, sa={own}), ipv4(id=drnd(), ttl=128, sa=drnd(), da={files}), "
     "tcp(sp=drnd(), dp={ssh}, seq=drnd(), win=1024, syn) }}\n",
+    "synburst": "{{ eth(da={mac}, sa={own}), ipv4(id=drnd(), df, ttl=57, sa={attacker}, da={web}), "
+    "tcp(sp=drnd(), dp={https}, seq=drnd(), win=64240, syn), drnd(20) }}\n",
     "udpflood": "{{ eth(da={mac}, sa={own}), ipv4(id=drnd(), ttl=64, sa={attacker}, da={files}), "
     "udp(sp=drnd(), dp=123), fill(0x41, 400) }}\n"
     "{{ eth(da={mac}, sa={own}), ipv4(id=drnd(), ttl=64, sa=drnd(), da={web}), "
