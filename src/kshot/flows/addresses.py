@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from kshot.flows.decode import Bytes
+from kshot.flows.layout import int64
 from kshot.jit import njit_bare
 
 TEXT_BYTES = 39
@@ -31,7 +30,7 @@ def _quad(text: Bytes, i: int, at: int, raw: Bytes, start: int) -> int:
         if k > 12:
             text[i, at] = 46
             at += 1
-        at = _decimal(text, i, at, np.int64(raw[start + k]))
+        at = _decimal(text, i, at, int64(raw[start + k]))
     return at
 
 
@@ -72,7 +71,7 @@ def write_address(text: Bytes, i: int, to: int, raw: Bytes, start: int, version6
             at += 1
         if mapped and group == 6:
             return _quad(text, i, at, raw, start) - to
-        value = (np.int64(raw[start + 2 * group]) << 8) | np.int64(raw[start + 2 * group + 1])
+        value = (int64(raw[start + 2 * group]) << 8) | int64(raw[start + 2 * group + 1])
         started = False
         for shift in (12, 8, 4, 0):
             digit = (value >> shift) & 15

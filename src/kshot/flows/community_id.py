@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kshot.flows.decode import Bytes
+from kshot.flows.layout import int64
 from kshot.jit import njit_bare
 
 TEXT_BYTES = 30
@@ -19,19 +20,19 @@ _M32 = 0xFFFFFFFF
 def sha1_block(scratch: Bytes, schedule: NDArray[np.int64]) -> None:
     """SHA-1 (FIPS 180-4) of the padded block scratch[:64] into scratch[64:84]. schedule: 80 words of scratch."""
     for i in range(16):
-        word = np.int64(0)
+        word = int64(0)
         for j in range(4):
-            word = (word << 8) | np.int64(scratch[4 * i + j])
+            word = (word << 8) | int64(scratch[4 * i + j])
         schedule[i] = word
     for i in range(16, 80):
         word = schedule[i - 3] ^ schedule[i - 8] ^ schedule[i - 14] ^ schedule[i - 16]
         schedule[i] = ((word << 1) | (word >> 31)) & _M32
     a, b, c, d, e = (
-        np.int64(0x67452301),
-        np.int64(0xEFCDAB89),
-        np.int64(0x98BADCFE),
-        np.int64(0x10325476),
-        np.int64(0xC3D2E1F0),
+        int64(0x67452301),
+        int64(0xEFCDAB89),
+        int64(0x98BADCFE),
+        int64(0x10325476),
+        int64(0xC3D2E1F0),
     )
     for i in range(80):
         if i < 20:
@@ -117,9 +118,9 @@ def write_community_id(
     text[row, to + 1] = 58
     for i in range(7):
         at = 64 + 3 * i
-        value = (np.int64(scratch[at]) << 16) | (np.int64(scratch[at + 1]) << 8)
+        value = (int64(scratch[at]) << 16) | (int64(scratch[at + 1]) << 8)
         if i < 6:
-            value |= np.int64(scratch[at + 2])
+            value |= int64(scratch[at + 2])
         for j in range(4):
             text[row, to + 2 + 4 * i + j] = _ALPHABET[(value >> (18 - 6 * j)) & 63]
     text[row, to + 29] = 61

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from kshot.flows.layout import int64
 from kshot.jit import njit_bare
 
 Bytes = NDArray[np.uint8]
@@ -55,7 +56,7 @@ _OUTSIDE = -1
 @njit_bare
 def be16(buffer: Bytes, at: int) -> int:
     """Two bytes, most significant first."""
-    return (np.int64(buffer[at]) << 8) | np.int64(buffer[at + 1])
+    return (int64(buffer[at]) << 8) | int64(buffer[at + 1])
 
 
 @njit_bare
@@ -194,23 +195,23 @@ def _gtpu_payload(buffer: Bytes, at: int, captured_end: int) -> int:
     """Where the IP packet inside a GTP-U datagram begins (3GPP TS 29.281, 5.1); -1: it carries none."""
     if at + 8 > captured_end or (buffer[at] & 0xF0) != 0x30 or buffer[at + 1] != 255:
         return -1
-    flags = np.int64(buffer[at]) & 7
+    flags = int64(buffer[at]) & 7
     at += 8
     if flags == 0:
         return at
     if at + 4 > captured_end:
         return -1
-    extension = np.int64(buffer[at + 3]) if flags & 4 else np.int64(0)
+    extension = int64(buffer[at + 3]) if flags & 4 else int64(0)
     at += 4
     for _ in range(8):
         if extension == 0:
             return at
         if at + 1 > captured_end:
             return -1
-        length = np.int64(buffer[at]) * 4
+        length = int64(buffer[at]) * 4
         if length == 0 or at + length > captured_end:
             return -1
-        extension = np.int64(buffer[at + length - 1])
+        extension = int64(buffer[at + length - 1])
         at += length
     return -1
 
@@ -229,28 +230,28 @@ def decode_frame(buffer: Bytes, start: int, captured: int, wire: int, link: int,
         return -1 - layer
     found = False
     verdict = MALFORMED
-    network = np.int64(0)
+    network = int64(0)
     tunnel = TUNNEL_NONE
-    vni = np.int64(0)
+    vni = int64(0)
     tunnels = 0
-    tags = np.int64(0)
-    a = b = c = d = np.int64(0)
+    tags = int64(0)
+    a = b = c = d = int64(0)
     fragment = 0
     fields[F_FRAGMENT] = 0
     for _ in range(_MAX_LAYERS):
-        protocol = np.int64(0)
-        ports = np.int64(0)
-        ttl = np.int64(0)
+        protocol = int64(0)
+        ports = int64(0)
+        ttl = int64(0)
         later = False
         first = False
-        identification = np.int64(0)
+        identification = int64(0)
         if layer == _ETHERNET:
             if at + 14 > captured_end:
                 verdict = TRUNCATED if at + 14 <= wire_end else MALFORMED
                 break
             kind = be16(buffer, at + 12)
             at += 14
-            tags = np.int64(0)
+            tags = int64(0)
             layer = _TYPE
             continue
         if layer == _TYPE:
@@ -312,7 +313,7 @@ def decode_frame(buffer: Bytes, start: int, captured: int, wire: int, link: int,
             if be16(buffer, at) == 0xFF03:
                 at += 2
             if buffer[at] & 1:
-                kind = np.int64(buffer[at])
+                kind = int64(buffer[at])
                 at += 1
             elif at + 2 <= captured_end:
                 kind = be16(buffer, at)
@@ -339,7 +340,7 @@ def decode_frame(buffer: Bytes, start: int, captured: int, wire: int, link: int,
             if at + 20 > captured_end:
                 verdict = TRUNCATED if at + 20 <= wire_end else MALFORMED
                 break
-            header = (np.int64(buffer[at]) & 15) * 4
+            header = (int64(buffer[at]) & 15) * 4
             total = be16(buffer, at + 2)
             # Zero total length: segmentation offload; the frame's own length stands in.
             if total == 0 or total > wire_end - at:
@@ -351,12 +352,12 @@ def decode_frame(buffer: Bytes, start: int, captured: int, wire: int, link: int,
                 break
             wire_end = at + total
             captured_end = min(captured_end, wire_end)
-            ttl = np.int64(buffer[at + 8])
-            protocol = np.int64(buffer[at + 9])
+            ttl = int64(buffer[at + 8])
+            protocol = int64(buffer[at + 9])
             ports = protocol
-            a = np.int64(0)
+            a = int64(0)
             b = be32(buffer, at + 12)
-            c = np.int64(0)
+            c = int64(0)
             d = be32(buffer, at + 16)
             shift = be16(buffer, at + 6) & 0x3FFF
             if shift:
@@ -371,8 +372,8 @@ def decode_frame(buffer: Bytes, start: int, captured: int, wire: int, link: int,
             if buffer[at] >> 4 != 6:
                 break
             length = be16(buffer, at + 4)
-            protocol = np.int64(buffer[at + 6])
-            ttl = np.int64(buffer[at + 7])
+            protocol = int64(buffer[at + 6])
+            ttl = int64(buffer[at + 7])
             # Zero payload length: a jumbogram or segmentation offload, unless nothing is to follow.
             if (length != 0 or protocol == 59) and at + 40 + length < wire_end:
                 wire_end = at + 40 + length
@@ -394,9 +395,9 @@ def decode_frame(buffer: Bytes, start: int, captured: int, wire: int, link: int,
                 if at + 8 > captured_end:
                     verdict = TRUNCATED if at + 8 <= wire_end else MALFORMED
                     break
-                extent = (np.int64(buffer[at + 1]) + 1) * 8
+                extent = (int64(buffer[at + 1]) + 1) * 8
                 if protocol == 44:
-                    extent = np.int64(8)
+                    extent = int64(8)
                     shift = be16(buffer, at + 2) & 0xFFF9
                     # An atomic fragment (RFC 6946) is whole.
                     if shift:
@@ -404,11 +405,11 @@ def decode_frame(buffer: Bytes, start: int, captured: int, wire: int, link: int,
                         later = (shift >> 3) != 0
                         first = not later
                 elif protocol == 51:
-                    extent = (np.int64(buffer[at + 1]) + 2) * 4
+                    extent = (int64(buffer[at + 1]) + 2) * 4
                 if at + extent > captured_end:
                     verdict = TRUNCATED if at + extent <= wire_end else MALFORMED
                     break
-                protocol = np.int64(buffer[at])
+                protocol = int64(buffer[at])
                 at += extent
                 if later:
                     sound = True
@@ -421,10 +422,10 @@ def decode_frame(buffer: Bytes, start: int, captured: int, wire: int, link: int,
         place = network | (tunnel << 24) | (vni << 27)
         size = wire_end - at
         payload_start = at
-        sport = np.int64(0)
-        dport = np.int64(0)
-        flags = np.int64(0)
-        window = np.int64(-1)
+        sport = int64(0)
+        dport = int64(0)
+        flags = int64(0)
+        window = int64(-1)
         one_way = False
         if not later:
             need = 0
@@ -445,10 +446,10 @@ def decode_frame(buffer: Bytes, start: int, captured: int, wire: int, link: int,
                     verdict = TRUNCATED
                     break
             if protocol == 6:
-                header = np.int64(20)
+                header = int64(20)
                 if at + 14 <= captured_end:
-                    header = (np.int64(buffer[at + 12]) >> 4) * 4
-                    flags = np.int64(buffer[at + 13])
+                    header = (int64(buffer[at + 12]) >> 4) * 4
+                    flags = int64(buffer[at + 13])
                     if header < 20 or (header > size and not first):
                         verdict = MALFORMED
                         break
@@ -467,7 +468,7 @@ def decode_frame(buffer: Bytes, start: int, captured: int, wire: int, link: int,
             elif need:
                 payload_start = at + (8 if need == 4 else need)
             if need == 4:
-                sport, dport, one_way = icmp_ports(protocol == 58, np.int64(buffer[at]), np.int64(buffer[at + 1]))
+                sport, dport, one_way = icmp_ports(protocol == 58, int64(buffer[at]), int64(buffer[at + 1]))
             elif need:
                 sport = be16(buffer, at)
                 dport = be16(buffer, at + 2)

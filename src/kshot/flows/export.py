@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -132,7 +132,7 @@ def _entropy(octets: Bytes, at: int, length: int, seen: NDArray[np.int64]) -> fl
         value = octets[at + i]
         total += _LOG[seen[value]]
         seen[value] = 0
-    return max(0.0, (_LOG[length] - total) / length)
+    return float(max(0.0, (_LOG[length] - total) / length))
 
 
 @njit_bare
@@ -253,7 +253,7 @@ def fill_columns(
         )
 
 
-def _wide(values: NDArray[np.generic], lengths: NDArray[np.uint32]) -> pl.Series:
+def _wide(values: NDArray[Any], lengths: NDArray[np.uint32]) -> pl.Series:
     """An array column as wide as its longest row. values: (n, width)."""
     return pl.Series(np.ascontiguousarray(values[:, : max(1, int(lengths.max()))]))
 
@@ -290,7 +290,7 @@ def flow_frame(arena: Arena, begin: int, n: int) -> pl.DataFrame:
         *arena, begin, n, columns, np.zeros(256, np.int64), np.zeros(32, np.uint8), scratch, np.zeros(80, np.int64)
     )
     text, lengths = columns.text, columns.lengths
-    lists = {
+    lists: dict[str, tuple[NDArray[Any], NDArray[np.uint32]]] = {
         "originator": (text[:, :ADDRESS_BYTES], lengths[0]),
         "responder": (text[:, ADDRESS_BYTES : 2 * ADDRESS_BYTES], lengths[1]),
         "packet_sizes_bytes": (columns.sizes, lengths[2]),
@@ -298,7 +298,7 @@ def flow_frame(arena: Arena, begin: int, n: int) -> pl.DataFrame:
         "orig_payload": (columns.payloads[:, :PAYLOAD_BYTES], lengths[3]),
         "resp_payload": (columns.payloads[:, PAYLOAD_BYTES:], lengths[4]),
     }
-    series: dict[str, pl.Series | NDArray[np.generic]] = {
+    series: dict[str, pl.Series | NDArray[Any]] = {
         "first_time": columns.times[0],
         "last_time": columns.times[1],
         "duration_seconds": (columns.times[1] - columns.times[0]) * 1e-9,
@@ -314,12 +314,12 @@ def flow_frame(arena: Arena, begin: int, n: int) -> pl.DataFrame:
         series[f"{name} length"] = length
     for row, (name, names) in enumerate(_CODES.items()):
         series[name] = _enum(columns.codes[row], names)
-    for names, block in (
+    for several, block in (
         (_TOTALS, columns.totals),
         (_FLAGS, columns.counts),
         (_STATISTICS, columns.statistics),
         (_MAYBE, columns.maybe),
     ):
-        series.update(zip(names, block, strict=False))
+        series.update(zip(several, block, strict=False))
     frame = pl.DataFrame({name: pl.Series(values) for name, values in series.items()})
     return frame.with_columns(_NOT_YET).select(list(FLOW_SCHEMA))

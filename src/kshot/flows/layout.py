@@ -7,7 +7,19 @@ from its third packet on a *full* one; both begin with the same nine words.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
 from kshot.records.flows import PAYLOAD_BYTES, SEQUENCE_PACKETS
+
+if TYPE_CHECKING:
+
+    def int64(value: Any) -> int:
+        """Kernels compute in 64-bit integers; to the type checker they are plain ones."""
+        ...
+else:
+    int64 = np.int64
 
 # Both kinds of record.
 KEY_WORDS = 6

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -54,7 +55,7 @@ class MeterCounters:
     """Of these, how many had to make room for others."""
 
 
-def _as(values: NDArray[np.generic], dtype: DTypeLike) -> NDArray[np.generic]:
+def _as(values: NDArray[Any], dtype: DTypeLike) -> NDArray[Any]:
     """`values` as the one array type that the kernel is compiled for, copied only where it must be."""
     return np.require(values, dtype, ["C", "A", "W"])
 
@@ -130,7 +131,7 @@ class FlowMeter:
         )
         if any(len(values) != n for values in (captured, *others)):
             raise InternalError("frame batch: its arrays differ in length")
-        if offsets.min() < 0 or captured.min() < 0 or (offsets + captured).max() > len(buffer):  # type: ignore[operator]
+        if offsets.min() < 0 or captured.min() < 0 or (offsets + captured).max() > len(buffer):
             raise InternalError("frame batch: a frame lies outside its buffer")
         done = 0
         while done < n:
@@ -176,5 +177,14 @@ class FlowMeter:
         if self._arena is None:
             return MeterCounters(0, 0, 0, 0, 0, 0, 0, 0)
         words = self._arena.words
-        verdicts = [int(words[at]) for at in (C_METERED, C_NON_IP, C_MALFORMED, C_TRUNCATED, C_SHED)]
-        return MeterCounters(sum(verdicts), *verdicts, int(words[C_FLOWS]), int(words[C_EVICTED]))
+        verdicts = words[C_METERED : C_SHED + 1]
+        return MeterCounters(
+            packets_read=int(verdicts.sum()),
+            metered=int(words[C_METERED]),
+            non_ip=int(words[C_NON_IP]),
+            malformed=int(words[C_MALFORMED]),
+            truncated=int(words[C_TRUNCATED]),
+            shed=int(words[C_SHED]),
+            flows=int(words[C_FLOWS]),
+            evicted=int(words[C_EVICTED]),
+        )

@@ -38,6 +38,7 @@ from kshot.flows.layout import (
     STATUS_SECOND,
     STATUS_SIDES,
     TOTAL_PACKETS,
+    int64,
 )
 from kshot.flows.pools import Floats, Halves, Octets, Singles, Words
 from kshot.jit import njit_bare
@@ -188,4 +189,4 @@ def keep_payload(
 @njit_bare
 def block_of(words: Words, at: int, side: int) -> int:
     """The payload block of one side of the record at `at`; 0 is none."""
-    return (words[at + BLOCKS] >> (32 * side)) & 0xFFFFFFFF
+    return int64((words[at + BLOCKS] >> (32 * side)) & 0xFFFFFFFF)

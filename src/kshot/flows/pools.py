@@ -46,6 +46,7 @@ from kshot.flows.layout import (
     STATUS,
     STATUS_LIST,
     TOUCHED,
+    int64,
 )
 from kshot.jit import njit_bare
 
@@ -137,8 +138,8 @@ def base_of(words: Words, record: int) -> int:
     """Where a record begins. Small records are numbered first, full ones after them."""
     small = words[C_SMALL_CAPACITY]
     if record < small:
-        return words[C_SMALL] + record * SMALL_WORDS
-    return words[C_FULL] + (record - small) * FULL_WORDS
+        return int64(words[C_SMALL] + record * SMALL_WORDS)
+    return int64(words[C_FULL] + (record - small) * FULL_WORDS)
 
 
 @njit_bare
@@ -187,7 +188,7 @@ def find_slot(words: Words, hashed: int, record: int) -> int:
     place = hashed & mask
     while words[slots + place] != wanted:
         place = (place + 1) & mask
-    return place
+    return int64(place)
 
 
 @njit_bare
@@ -229,9 +230,9 @@ def new_block(words: Words) -> int:
         words[C_BLOCK_USED] += 1
         block = words[C_BLOCK_USED]
     else:
-        return np.int64(0)
+        return int64(0)
     words[words[C_BLOCKS] + block * BLOCK_WORDS] = 0
-    return block
+    return int64(block)
 
 
 @njit_bare
@@ -249,11 +250,11 @@ def new_small(words: Words) -> int:
     record = words[C_SMALL_FREE]
     if record >= 0:
         words[C_SMALL_FREE] = words[base_of(words, record)]
-        return record
+        return int64(record)
     if words[C_SMALL_USED] < words[C_SMALL_CAPACITY]:
         words[C_SMALL_USED] += 1
-        return words[C_SMALL_USED] - 1
-    return np.int64(-1)
+        return int64(words[C_SMALL_USED] - 1)
+    return int64(-1)
 
 
 @njit_bare
@@ -262,8 +263,8 @@ def new_full(words: Words) -> int:
     record = words[C_FULL_FREE]
     if record >= 0:
         words[C_FULL_FREE] = words[base_of(words, record)]
-        return record
+        return int64(record)
     if words[C_FULL_USED] < words[C_FULL_CAPACITY]:
         words[C_FULL_USED] += 1
-        return words[C_SMALL_CAPACITY] + words[C_FULL_USED] - 1
-    return np.int64(-1)
+        return int64(words[C_SMALL_CAPACITY] + words[C_FULL_USED] - 1)
+    return int64(-1)

@@ -97,6 +97,7 @@ from kshot.flows.layout import (
     STRAYS_CONFIRM,
     TOTAL_PACKETS,
     TOUCHED,
+    int64,
 )
 from kshot.flows.packets import add_packet, block_of, clear_counts, keep_payload, replay_small
 from kshot.flows.pools import (
@@ -192,7 +193,7 @@ def _evict_small(words: Words, halves: Halves, floats: Floats, singles: Singles,
     for which in (LIST_CLOSED_SMALL, LIST_ONE, LIST_TWO):
         record = words[C_HEADS + which]
         if record == spared and record >= 0:
-            record = np.int64(halves[2 * words[C_LINKS] + 2 * record])
+            record = int64(halves[2 * words[C_LINKS] + 2 * record])
         if record >= 0:
             end_flow(words, halves, floats, singles, octets, record, END_EVICTED)
             return True
@@ -506,7 +507,7 @@ def _lookup(words: Words, hashed: int, fields: Words) -> int:
     while True:
         entry = words[slots + place]
         if entry == 0:
-            return np.int64(-1)
+            return int64(-1)
         if entry >> 32 == hashed:
             record = (entry & 0xFFFFFFFF) - 1
             at = base_of(words, record)
@@ -514,7 +515,7 @@ def _lookup(words: Words, hashed: int, fields: Words) -> int:
             for i in range(KEY_WORDS):
                 same = same and words[at + i] == fields[F_KEY + i]
             if same:
-                return record
+                return int64(record)
         place = (place + 1) & mask
 
 
@@ -545,10 +546,8 @@ def meter_frames(
         time = min(max(times[i], 0), LATEST_NANOSECONDS)
         _advance_clock(words, time)
         sweep(words, halves, floats, singles, octets)
-        wire = np.int64(max(wire_bytes[i], captured_bytes[i]))
-        verdict = decode_frame(
-            buffer, offsets[i], np.int64(captured_bytes[i]), wire, np.int64(link_types[i]), unwrap, fields
-        )
+        wire = int64(max(wire_bytes[i], captured_bytes[i]))
+        verdict = decode_frame(buffer, offsets[i], int64(captured_bytes[i]), wire, int64(link_types[i]), unwrap, fields)
         words[C_METERED + verdict] += 1
         if verdict != METERED:
             continue
@@ -568,7 +567,7 @@ def meter_frames(
             anew = closed and fields[F_FLAGS] & (SYN | ACK) == SYN
             if anew or abs(time - last) > limit:
                 end_flow(words, halves, floats, singles, octets, record, END_IDLE)
-                record = np.int64(-1)
+                record = int64(-1)
         if record >= 0:
             _continue_flow(words, halves, floats, singles, octets, record, time, wire, buffer, fields)
         else:
