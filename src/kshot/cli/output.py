@@ -63,10 +63,13 @@ def write_frames(
         _write_parquet(frames, schema, output)
         return
     with open_output(output) as file:
-        if form == "csv":
-            file.write(_csv_bytes(pl.DataFrame(schema=schema), header=True))
+        # The heading waits for the first frame, so that an input that turns out wrong leaves no output at all.
+        heading = form == "csv"
         for frame in frames:
-            file.write(_csv_bytes(frame, header=False) if form == "csv" else _jsonl_bytes(frame))
+            file.write(_csv_bytes(frame, header=heading) if form == "csv" else _jsonl_bytes(frame))
+            heading = False
+        if heading:
+            file.write(_csv_bytes(pl.DataFrame(schema=schema), header=True))
 
 
 def _jsonl_bytes(frame: pl.DataFrame) -> bytes:
