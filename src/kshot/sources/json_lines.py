@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from kshot.jit import njit, njit_inline
+from kshot.jit import njit
 
 MOST_DEPTH = 64
 """Log records nest four deep; a line deeper than this is a nesting bomb."""
@@ -79,7 +79,7 @@ class JsonPaths:
         return cls(slots, np.array(list(entries.values()), np.int32), text, 1 + max(paths.values()))
 
 
-@njit_inline
+@njit
 def _slot_of(node: int, text: NDArray[np.uint8], begin: int, end: int) -> int:
     if end == begin:
         return node & (_SLOTS - 1)
@@ -87,14 +87,14 @@ def _slot_of(node: int, text: NDArray[np.uint8], begin: int, end: int) -> int:
     return (node * 131 + (end - begin) * 29 + first * 7 + middle * 17 + last * 3) & (_SLOTS - 1)
 
 
-@njit_inline
+@njit
 def _byte(buffer: NDArray[np.uint8], at: int) -> int:
     """buffer[at], without the question whether `at` counts from the end."""
     byte: int = buffer[np.uintp(at)]
     return byte
 
 
-@njit_inline
+@njit
 def _entry_of(
     node: int,
     buffer: NDArray[np.uint8],
@@ -121,12 +121,12 @@ def _entry_of(
     return found
 
 
-@njit_inline
+@njit
 def _is_hex(byte: int) -> bool:
     return (48 <= byte <= 57) or (65 <= byte <= 70) or (97 <= byte <= 102)
 
 
-@njit_inline
+@njit
 def _string_end(buffer: NDArray[np.uint8], at: int) -> tuple[int, bool, int]:
     """From after the opening quote: where the closing one is, whether escapes stand between, and the fault or 0."""
     escaped = False
@@ -160,14 +160,14 @@ def _string_end(buffer: NDArray[np.uint8], at: int) -> tuple[int, bool, int]:
     return at, escaped, fault
 
 
-@njit_inline
+@njit
 def _digits_end(buffer: NDArray[np.uint8], at: int) -> int:
     while 48 <= _byte(buffer, at) <= 57:
         at += 1
     return at
 
 
-@njit_inline
+@njit
 def _number_end(buffer: NDArray[np.uint8], at: int) -> int:
     """Where the number that begins at `at` ends; -1 if it is none."""
     if _byte(buffer, at) == 45:
@@ -189,7 +189,7 @@ def _number_end(buffer: NDArray[np.uint8], at: int) -> int:
     return at if good else -1
 
 
-@njit_inline
+@njit
 def _literal_end(buffer: NDArray[np.uint8], at: int) -> int:
     """Where true, false or null ends; -1 if it is none of them."""
     first, second, third, fourth = buffer[at], buffer[at + 1], buffer[at + 2], buffer[at + 3]
@@ -203,7 +203,7 @@ def _literal_end(buffer: NDArray[np.uint8], at: int) -> int:
     return end
 
 
-@njit_inline
+@njit
 def _blanks_end(buffer: NDArray[np.uint8], at: int) -> int:
     """Where what is no blank begins; a newline is none."""
     byte = _byte(buffer, at)

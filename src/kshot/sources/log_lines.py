@@ -24,7 +24,8 @@ from kshot.sources.log_text import text_frame
 from kshot.sources.log_values import ADDRESS, FieldTable, read_values
 from kshot.sources.tab_lines import WRONG_FIELDS, ZERO_BYTE, scan_tabs
 
-BLOCK_BYTES = 8 << 20
+BLOCK_BYTES = 2 << 20
+"""Of one piece of work: what is made of it stays in the caches between the steps."""
 MOST_LINE_BYTES = 4 << 20
 """A longer line is bad. Suricata's longest events, with payload and packet in base64, stay below 1 MiB."""
 _HEAD_BYTES = 1 << 16
@@ -92,12 +93,13 @@ def line_blocks(stream: ByteStream) -> Iterator[LineBlock]:
     skipping = False
     more = True
     while more:
-        data = bytearray(BLOCK_BYTES + _SLACK_BYTES)
-        data[: len(kept)] = kept
         filled = len(kept)
+        size = filled + BLOCK_BYTES
+        data = bytearray(size + _SLACK_BYTES)
+        data[:filled] = kept
         view = memoryview(data)
-        while filled < BLOCK_BYTES - 1:
-            count = stream.readinto(view[filled : BLOCK_BYTES - 1])
+        while filled < size:
+            count = stream.readinto(view[filled:size])
             if not count:
                 more = False
                 break

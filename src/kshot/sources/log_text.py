@@ -6,16 +6,16 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from kshot.jit import njit, njit_inline
+from kshot.jit import njit
 from kshot.sources.json_lines import ESCAPED_TEXT
 
 
-@njit_inline
+@njit
 def _nibble(byte: int) -> int:
     return byte - 48 if byte <= 57 else (byte | 32) - 87
 
 
-@njit_inline
+@njit
 def _put_control(out: NDArray[np.uint8], to: int, byte: int) -> int:
     """Write a control byte as Zeek does: \\xNN."""
     out[to] = 92

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from kshot.jit import njit, njit_inline
+from kshot.jit import njit
 from kshot.sources.json_lines import CONTAINER, LITERAL
 
 TEXT, COUNT, PORT, TIME, SECONDS, HEX, ADDRESS, WORD, OPEN_WORD, TAGS = range(10)
@@ -78,7 +78,7 @@ class FieldTable:
         return next(i for i, field in enumerate(self.fields) if field.name == name)
 
 
-@njit_inline
+@njit
 def _is_digit(byte: int) -> bool:
     return 48 <= byte <= 57
 

@@ -5,17 +5,15 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from kshot.jit import njit, njit_inline
-from kshot.sources.json_lines import BLANK, GOOD, NO_VALUE, PLAIN_TEXT
+from kshot.jit import njit
+from kshot.sources.json_lines import BLANK, GOOD, PLAIN_TEXT
 
 WRONG_FIELDS, ZERO_BYTE = 16, 17
 """Statuses beside those of JSON lines; with the first the span of column 0 begins at the number of fields found."""
 
 
-@njit_inline
-def _is_word(buffer: NDArray[np.uint8], begin: int, end: int, word: NDArray[np.uint8]) -> bool:
-    if end - begin != len(word):
-        return False
+@njit
+def _is_word(buffer: NDArray[np.uint8], begin: int, word: NDArray[np.uint8]) -> bool:
     same = True
     for i in range(len(word)):
         if buffer[begin + i] != word[i]:
@@ -45,30 +43,37 @@ def scan_tabs(
     """
     row = 0
     fields = len(column_of_field)
-    columns = begins.shape[1]
+    begins[:] = -1
+    # Most fields are told from both words by these alone.
+    unset_bytes, empty_bytes = len(unset), len(empty)
+    unset_first = unset[0] if unset_bytes else buffer[at]
+    empty_first = empty[0] if empty_bytes else buffer[at]
     while at < end and row < len(statuses):
         line = at
-        for column in range(columns):
-            begins[row, column] = -1
-            kinds[row, column] = NO_VALUE
         status = GOOD
         field = 0
         begin = at
         while True:
-            byte = buffer[at]
-            if byte != separator and byte != 10:
+            byte = buffer[np.uintp(at)]
+            while byte != separator and byte != 10:
                 if byte == 0:
                     status = ZERO_BYTE
                 at += 1
-                continue
+                byte = buffer[np.uintp(at)]
             if field < fields:
-                column = column_of_field[field]
+                column = column_of_field[np.uintp(field)]
                 if column >= 0:
                     stop = at
                     if byte == 10 and stop > begin and buffer[stop - 1] == 13:
                         stop -= 1
-                    if not _is_word(buffer, begin, stop, unset):
-                        if _is_word(buffer, begin, stop, empty):
+                    length = stop - begin
+                    first = buffer[np.uintp(begin)]
+                    if length != unset_bytes or (length and first != unset_first) or not _is_word(buffer, begin, unset):
+                        if (
+                            length == empty_bytes
+                            and (first == empty_first or not length)
+                            and _is_word(buffer, begin, empty)
+                        ):
                             stop = begin
                         begins[row, column] = begin
                         ends[row, column] = stop

@@ -212,7 +212,8 @@ class _Piece:
     log: int | None
     """Which of `LOGS`; None where each line says so itself."""
     fault: str | None = None
-    """What is wrong with every one of them."""
+    """What is wrong with every one of them that is no header or comment, or with the one header line that it is."""
+    is_header: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,7 +251,7 @@ def _work(piece: _Piece) -> _Result:
         problems = []
         if piece.fault is not None:
             lines = bytes(block.data[block.begin : block.end]).split(b"\n")
-            told = [row for row, text in enumerate(lines) if text.strip() and (block.lines == 1 or text[0] != 35)]
+            told = [row for row, text in enumerate(lines) if text.strip() and (piece.is_header or text[0] != 35)]
             problems = [(block.first_line + row, piece.fault) for row in told]
         return _Result(block.lines, problems, set(), None, [])
     parsed = parse_block(block, FIELDS, piece.layout, json_logs if log is None else _all_of(log))
@@ -284,7 +285,7 @@ def _tab_pieces(name: str, blocks: Iterator[LineBlock]) -> Iterator[_Piece]:
                 end = block.data.index(b"\n", at) + 1
                 fault = header.take(bytes(block.data[at:end]))
                 layout = _layout(f"{name}:{line}", header)
-                yield _Piece(block.between(at, end, line), None, None, fault)
+                yield _Piece(block.between(at, end, line), None, None, fault, is_header=True)
                 at, line = end, line + 1
 
 
