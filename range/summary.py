@@ -1,32 +1,41 @@
-"""The table of what a folder of runs holds: `python range/summary.py OUT` prints threat, run, tool and connections."""
+"""The table of what a folder of runs holds: `python range/summary.py OUT` prints threat, run, folder, tools, connections."""
 
 from __future__ import annotations
 
 import csv
 import sys
-from collections import Counter
+from collections import Counter, defaultdict
 from pathlib import Path
 
 
-def rows(out: Path) -> list[tuple[str, str, str, int, int]]:
-    """(scenario, run, tools, attack connections, benign connections) of each run."""
+def rows(out: Path) -> list[tuple[str, str, str, str, int, int]]:
+    """(threat, run, folder, tools, attack connections, benign connections), a row a threat of each run, sorted."""
     found = []
-    for path in sorted(out.glob("*/truth.csv")):
-        scenario, _, run = path.parent.name.rpartition("-")[0].rpartition("-")
+    for path in out.glob("*/truth.csv"):
+        folder = path.parent.name
+        run = folder.split("-")[-2]
+        tools: dict[str, Counter[str]] = defaultdict(Counter)
+        benign = 0
         with path.open(newline="") as file:
-            lines = list(csv.DictReader(file))
-        tools = Counter(line["tool"] for line in lines if line["part"] == "attack")
-        benign = sum(line["label"] == "benign" for line in lines)
-        told = ", ".join(f"{tool} {count}" for tool, count in tools.most_common())
-        found.append((scenario or "benign", run if scenario else "", told, sum(tools.values()), benign))
-    return found
+            for line in csv.DictReader(file):
+                benign += line["label"] == "benign"
+                if line["part"] == "attack":
+                    tools[line["label"]][line["tool"]] += 1
+        if not tools:
+            found.append(("benign", "", folder, "", 0, benign))
+        for threat, counts in tools.items():
+            told = ", ".join(f"{tool} {count}" for tool, count in counts.most_common())
+            found.append((threat, run, folder, told, sum(counts.values()), benign))
+    return sorted(found, key=lambda row: (row[0], row[1] != "teach", row[2]))
 
 
 def main() -> None:
     """summary.py OUT."""
-    print("| threat | run | tools and their connections | attack | benign |\n|---|---|---|---|---|")
-    for scenario, run, tools, attack, benign in rows(Path(sys.argv[1])):
-        print(f"| {scenario} | {run} | {tools} | {attack} | {benign} |")
+    print(
+        "| threat | run | folder | tools and their connections | attack | benign beside it |\n|---|---|---|---|---|---|"
+    )
+    for row in rows(Path(sys.argv[1])):
+        print("| " + " | ".join(map(str, row)) + " |")
 
 
 if __name__ == "__main__":
