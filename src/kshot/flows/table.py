@@ -180,6 +180,14 @@ def end_flow(
 
 
 @njit_bare
+def _last_time(words: Words, record: int, at: int) -> int:
+    """When the last packet of a record came, by packet time."""
+    if record >= words[C_SMALL_CAPACITY]:
+        return int64(words[at + LAST_TIME])
+    return int64(words[at + SMALL_TIMES + (1 if words[at + STATUS] & STATUS_SECOND else 0)])
+
+
+@njit_bare
 def _move(
     words: Words, halves: Halves, floats: Floats, singles: Singles, octets: Octets, record: int, which: int
 ) -> None:
@@ -237,7 +245,12 @@ def sweep(words: Words, halves: Halves, floats: Floats, singles: Singles, octets
         if record >= words[C_SMALL_CAPACITY] and clock - words[at + QUEUED] <= limit:
             return
         if clock - words[at + TOUCHED] > limit:
-            end_flow(words, halves, floats, singles, octets, record, END_IDLE)
+            # The first packets after a pause come while the clock still waits for others to confirm it.
+            if 0 <= words[C_REFERENCE] - _last_time(words, record, at) <= limit:
+                words[at + TOUCHED] = clock
+                _move(words, halves, floats, singles, octets, record, which)
+            else:
+                end_flow(words, halves, floats, singles, octets, record, END_IDLE)
         elif record < words[C_SMALL_CAPACITY]:
             return
         else:
@@ -558,10 +571,7 @@ def meter_frames(
         if record >= 0:
             at = base_of(words, record)
             status = words[at + STATUS]
-            if record >= words[C_SMALL_CAPACITY]:
-                last = words[at + LAST_TIME]
-            else:
-                last = words[at + SMALL_TIMES + (1 if status & STATUS_SECOND else 0)]
+            last = _last_time(words, record, at)
             closed = status & STATUS_CLOSED
             limit = LINGER_NANOSECONDS if closed else words[C_IDLE]
             anew = closed and fields[F_FLAGS] & (SYN | ACK) == SYN

@@ -1,0 +1,50 @@
+"""The meter's clock: a pause in the capture ends what is over and splits nothing that goes on."""
+
+from __future__ import annotations
+
+import struct
+
+import numpy as np
+import polars as pl
+import pytest
+
+from kshot.flows import FlowMeter
+from kshot.records.frames import FrameBatch
+
+pytestmark = pytest.mark.kernel
+SECOND = 1_000_000_000
+
+
+def segment(port: int) -> bytes:
+    """A TCP segment with ACK from 10.0.0.1 to 10.0.0.2, port 80."""
+    head = struct.pack(">BBHHHBBHII", 0x45, 0, 40, 0, 0, 64, 6, 0, 0x0A000001, 0x0A000002)
+    return bytes(12) + b"\x08\0" + head + struct.pack(">HHIIBBHHH", port, 80, 1, 0, 0x50, 0x10, 100, 0, 0)
+
+
+def flows_of(packets: list[tuple[int, float]]) -> pl.DataFrame:
+    """Meter segments of (port, seconds)."""
+    frames = [segment(port) for port, _ in packets]
+    sizes = np.array([len(frame) for frame in frames], np.int32)
+    times = np.array([int(seconds * SECOND) for _, seconds in packets], np.int64)
+    buffer = np.frombuffer(b"".join(frames), np.uint8)
+    offsets = np.concatenate([[0], np.cumsum(sizes)[:-1]]).astype(np.int64)
+    meter = FlowMeter()
+    meter.push(FrameBatch(buffer, offsets, sizes, sizes, times, np.ones(len(frames), np.int32)))
+    return pl.concat(list(meter.finish()))
+
+
+@pytest.mark.parametrize("pause_seconds", [3.0, 10.0, 130.0, 300.0, 86_400.0])
+@pytest.mark.parametrize("spacing_seconds", [0.01, 1.0, 7.0])
+def test_a_flow_after_a_pause_is_one_flow(pause_seconds: float, spacing_seconds: float) -> None:
+    before = [(1000, 100.0 + i * 0.01) for i in range(20)]
+    after = [(2000, 101.0 + pause_seconds + i * spacing_seconds) for i in range(60)]
+    flows = flows_of(before + after).sort("orig_port")
+    assert flows["orig_port"].to_list() == [1000, 2000]
+    assert flows["orig_packets"].to_list() == [20, 60]
+
+
+def test_a_stray_time_ends_nothing() -> None:
+    steady = [(1000, 100.0 + i * 0.1) for i in range(100)]
+    stray = [(3000, 4_000_000_000.0)]
+    flows = flows_of(steady[:50] + stray + steady[50:])
+    assert flows.filter(pl.col("orig_port") == 1000)["orig_packets"].to_list() == [100]
