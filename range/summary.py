@@ -1,4 +1,4 @@
-"""The table of what a folder of runs holds: `python range/summary.py OUT` prints threat, run, folder, tools, connections."""
+"""The table of what a folder of runs holds: `python range/summary.py OUT` prints a row a threat and run."""
 
 from __future__ import annotations
 
