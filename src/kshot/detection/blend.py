@@ -39,7 +39,7 @@ class Standard:
 
 @dataclass(frozen=True, slots=True)
 class Blend:
-    """Weights of the members for each of T threats; the two forests weigh 1/2 each."""
+    """Weights of the members for each of T threats; the forests weigh 1 together."""
 
     linear: Floats
     """(T,)"""

@@ -48,7 +48,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         false_alarm_rate: chance that a benign row raises any alert at all, over all threats and "unknown" together.
             With a reference too small for it, `attainable_false_alarm_rate_` is used.
         max_reference: benign rows to fit on, drawn at random; up to 20,000 of the rest calibrate.
-        n_trees: trees in the forest.
+        n_trees: trees in the two forests together.
         random_state: seed; the same seed and rows give the same scores.
 
     Example:
@@ -68,7 +68,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         prior: str | None = "default",
         false_alarm_rate: float = 0.01,
         max_reference: int = 2_000,
-        n_trees: int = 300,
+        n_trees: int = 1_000,
         random_state: Any = None,
     ) -> None:
         self.benign_label = benign_label

@@ -22,6 +22,9 @@ _CHUNK_ROWS = 20_000
 _PENALTY = 1.0
 """Of the logistic member: a standard normal prior on the weight of each rank-Gauss column."""
 
+SHARES = (0.6, 0.4)
+"""Of the trees, for the forest over raw values and for the one over the raw and the relative ones."""
+
 
 @dataclass(frozen=True, slots=True)
 class Scores:
@@ -52,7 +55,7 @@ class Model:
         self.columns = Columns.learn(support, benign)
         values, texts = self.columns.read(support)
         self.scale = ReferenceScale(values[benign])
-        cells = self.scale.support_cells(values, benign)
+        cells = self.scale.cells(values)
         self._used = np.flatnonzero(np.ptp(cells.raw, axis=0) > 0) if len(cells) else np.empty(0, np.intp)
         gauss = cells.gauss[:, self._used]
         self._neighbours = Neighbours(gauss[benign])
@@ -84,7 +87,7 @@ class Model:
         benign = labels == 0
         members: list[Floats] = []
         for i, rows in enumerate(self._encodings(cells)):
-            forest, held = grow(rows, labels, max(1, (n_trees + i) // 2), rng, hold_out_shots=i == 1)
+            forest, held = grow(rows, labels, max(1, round(SHARES[i] * n_trees)), rng, hold_out_shots=i == 1)
             self._forests.append(forest)
             members.append(held)
         self.resemblance_held_out = members[0][benign].max(1)
@@ -105,7 +108,7 @@ class Model:
         self._blend = Blend.by_shots(labels, standard[1], standard[2])
         # A shot that the first forest always saw is judged by the second, which left it out in turn.
         first = np.where(benign[:, None], standard[0], standard[1])
-        out = self._blend(0.5 * (first + standard[1]), standard[2], standard[3] if texts else None, unusual)
+        out = self._blend(_mean(first, standard[1]), standard[2], standard[3] if texts else None, unusual)
         for threat in range(1, self.n_threats + 1):
             self.shot_ranks[labels == threat] = rank_of_shots(out, labels, threat)
         return out
@@ -130,7 +133,7 @@ class Model:
             members.append(self._text.scores(texts))
         standard = [s(m) for s, m in zip(self._standards, members, strict=True)]
         text = standard[3] if self._text is not None else None
-        return Scores(self._blend(0.5 * (standard[0] + standard[1]), standard[2], text, unusual), unusual)
+        return Scores(self._blend(_mean(standard[0], standard[1]), standard[2], text, unusual), unusual)
 
     def resemblance(self, frame: pl.DataFrame) -> Floats:
         """(n,) greatest log-odds that the first forest gives any threat, threat and benign weighing the same."""
@@ -151,3 +154,9 @@ class Model:
         raw, gauss, tail = (view[:, self._used] for view in (cells.raw, cells.gauss, cells.tail))
         both = np.concatenate([raw, gauss, tail], axis=1).astype(np.float32)
         return np.ascontiguousarray(both[:, : raw.shape[1]]), both
+
+
+def _mean(raw: Floats, relative: Floats) -> Floats:
+    """Blend the forests: raw values are sharper at few false alarms, relative ones carry further."""
+    out: Floats = 0.7 * raw + 0.3 * relative
+    return out

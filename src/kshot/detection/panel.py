@@ -13,7 +13,7 @@ from kshot.detection.explain import Explainer
 from kshot.detection.frames import BadInputError
 
 MAX_REFERENCE = 2_000
-N_TREES = 300
+N_TREES = 1_000
 
 
 class Panel:

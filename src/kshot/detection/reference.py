@@ -1,4 +1,4 @@
-"""Cells described relative to the reference: rank-Gauss value, robust tail distance, tie mass."""
+"""Cells described relative to the reference: rank-Gauss value, robust tail distance, shares."""
 
 from __future__ import annotations
 
@@ -16,29 +16,29 @@ _CLIP_GAUSS = 3.0
 
 @dataclass(frozen=True, slots=True)
 class Cells:
-    """The same n rows and d columns, seen in four ways."""
+    """The same n rows and d columns, seen in three ways."""
 
     raw: Floats
-    """(n, d) values as given, missing ones as the reference's median, infinities as +-1e30."""
+    """(n, d) values as given, missing ones one spread below the reference's least, infinities as +-1e30."""
     gauss: Floats
     """(n, d) normal quantile of the mid-rank among the reference, clipped to +-3; 0 where missing."""
     tail: Floats
     """(n, d) arcsinh of the robust z-score: (value - median) / (interquartile range / 1.349)."""
-    tie: Floats
-    """(n, d) log of the share of reference rows with this very value, plus half a row."""
 
     def __len__(self) -> int:
         return len(self.raw)
 
     def __getitem__(self, rows: NDArray[np.intp] | slice) -> Cells:
-        return Cells(self.raw[rows], self.gauss[rows], self.tail[rows], self.tie[rows])
+        return Cells(self.raw[rows], self.gauss[rows], self.tail[rows])
 
 
 class ReferenceScale:
     """What every column looks like in the reference; turns values into `Cells`.
 
-    The reference's own rows are described as if each had been left out (`held_out=True`), so that they and rows
-    never seen are exchangeable: without that, a tie mass of zero would give every new row away.
+    Every cell is a function of its value alone, for reference rows as for others: were a reference row described
+    as if left out, its cells would differ a little from those of an equal shot, and trees would split on that.
+    How many rows share a value is for `shares` and explanations only: no row never seen shares one, every row of
+    the reference does, and a learner would hear nothing else.
     """
 
     def __init__(self, values: Floats) -> None:
@@ -50,6 +50,7 @@ class ReferenceScale:
         self.ties: list[Floats] = []
         self.median = np.zeros(self.n_columns)
         self.scale = np.ones(self.n_columns)
+        self.absent = np.zeros(self.n_columns)
         for j in range(self.n_columns):
             present = values[~np.isnan(values[:, j]), j]
             levels, counts = np.unique(present, return_counts=True)
@@ -59,27 +60,18 @@ class ReferenceScale:
             if len(present):
                 low, self.median[j], high = np.percentile(present, [25, 50, 75])
                 self.scale[j] = _spread(present, low, high)
+                self.absent[j] = levels[0] - self.scale[j]
 
-    def cells(self, values: Floats, *, held_out: bool = False) -> Cells:
-        """Describe (n, d) `values`; with `held_out` they are the reference itself, each row left out in turn."""
+    def cells(self, values: Floats) -> Cells:
+        """Describe (n, d) `values`, NaN where missing."""
         values = _finite(values)
-        raw = np.where(np.isnan(values), self.median, values)
-        gauss, tie = np.zeros_like(raw), np.zeros_like(raw)
-        own = 1.0 if held_out else 0.0
+        missing = np.isnan(values)
+        raw = np.where(missing, self.absent, values)
+        gauss = np.zeros_like(raw)
         for j in range(self.n_columns):
-            gauss[:, j], tie[:, j] = self._ranks(j, values[:, j], own)
-        tail = np.arcsinh(np.clip((raw - self.median) / self.scale, -1e15, 1e15))
-        return Cells(raw, gauss, tail, tie)
-
-    def support_cells(self, values: Floats, benign: NDArray[np.bool_]) -> Cells:
-        """Describe (n, d) rows of which `benign` (n,) are the reference: those each as if left out, the rest as is."""
-        held, plain = self.cells(values[benign], held_out=True), self.cells(values[~benign])
-        parts = []
-        for a, b in ((held.raw, plain.raw), (held.gauss, plain.gauss), (held.tail, plain.tail), (held.tie, plain.tie)):
-            whole = np.empty((len(values), self.n_columns))
-            whole[benign], whole[~benign] = a, b
-            parts.append(whole)
-        return Cells(*parts)
+            gauss[:, j] = self._gauss(j, values[:, j])
+        tail = np.arcsinh(np.clip((np.where(missing, self.median, raw) - self.median) / self.scale, -1e15, 1e15))
+        return Cells(raw, gauss, tail)
 
     def percentile(self, column: int, value: float) -> float:
         """Share of the reference below `value` in `column`, ties counted half, in percent; nan where missing."""
@@ -114,20 +106,16 @@ class ReferenceScale:
         surprise = -np.log((np.minimum(low, high) + 0.5) / (total + 0.5))
         return np.where(missing, 0.0, surprise), np.where(missing, 0.0, np.where(high <= low, 1.0, -1.0))
 
-    def _ranks(self, column: int, values: Floats, own: float) -> tuple[Floats, Floats]:
+    def _gauss(self, column: int, values: Floats) -> Floats:
         levels, below = self.levels[column], self.below[column]
         total = below[-1]
         missing = np.isnan(values)
         if not total:
-            return np.zeros(len(values)), np.zeros(len(values))
+            return np.zeros(len(values))
         at = np.searchsorted(levels, np.where(missing, levels[0], values))
-        equal = np.append(levels, np.nan)[at] == values
-        tied = np.where(equal, self.ties[column][at], 0.0) - np.where(missing, 0.0, own)
-        rank = (below[at] + 0.5 * (tied + 1.0)) / (total - own + 1.0)
-        gauss = np.clip(ndtri(np.clip(rank, 1e-12, 1.0 - 1e-12)), -_CLIP_GAUSS, _CLIP_GAUSS)
-        tie = np.log((np.maximum(tied, 0.0) + 0.5) / (total - own + 0.5))
-        absent = (self.n_rows - total - own + 0.5) / (self.n_rows - own + 0.5)
-        return np.where(missing, 0.0, gauss), np.where(missing, np.log(max(absent, 0.5 / self.n_rows)), tie)
+        tied = np.where(np.append(levels, np.nan)[at] == values, self.ties[column][at], 0.0)
+        rank = (below[at] + 0.5 * (tied + 1.0)) / (total + 1.0)
+        return np.where(missing, 0.0, np.clip(ndtri(rank), -_CLIP_GAUSS, _CLIP_GAUSS))
 
 
 def _finite(values: Floats) -> Floats:
