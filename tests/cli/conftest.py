@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from pathlib import Path
 from random import Random
@@ -53,20 +54,19 @@ def days(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def taught_once(days: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home with the threat dns-tunnel, from five flows of the first day."""
+    home = tmp_path_factory.mktemp("taught")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("KSHOT_HOME", str(home))
+        where = ("--where", "responder = '203.0.113.7'", "--max-shots", "5", "--quiet")
+        about = ("--attack", "T1071.004", "--severity", "high", "--description", "names carry data")
+        assert main(["learn", "dns-tunnel", "--shots", str(days / "one.pcap"), *where, *about]) == 0
+    return home
+
+
 @pytest.fixture
-def taught(run: Run, days: Path) -> None:
-    """The threat dns-tunnel, from five flows of the first day."""
-    ran = run(
-        *(
-            "learn",
-            "dns-tunnel",
-            "--shots",
-            days / "one.pcap",
-            "--where",
-            "responder = '203.0.113.7'",
-            "--max-shots",
-            5,
-        ),
-        *("--attack", "T1071.004", "--severity", "high", "--description", "names carry data"),
-    )
-    assert ran.code == 0, ran.err
+def taught(taught_once: Path, home: Path) -> None:
+    """The test's own home knows dns-tunnel."""
+    shutil.copytree(taught_once, home)

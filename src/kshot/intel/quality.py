@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-_REFERENCE_ROWS = 2_000
+_REFERENCE_ROWS = 1_000
 """Half teach, half are ranked against the held-out shots; more would change the figures less than their noise."""
 _FOLDS = 5
 _ODD_BELOW = 0.90

@@ -64,7 +64,8 @@ def _scaled(number: pl.Series) -> NDArray[np.float32]:
         return np.zeros(len(values), dtype=np.float32)
     away = np.nan_to_num(values - np.median(values[finite]), nan=0.0, posinf=1e30, neginf=-1e30)
     spread = np.abs(away[finite]).mean()
-    return np.arcsinh(away / spread if spread > 0 else away).astype(np.float32)
+    scaled: NDArray[np.float32] = np.arcsinh(away / spread if spread > 0 else away).astype(np.float32)
+    return scaled
 
 
 def _farthest(points: NDArray[np.float32], most: int, random_state: np.random.Generator) -> NDArray[np.int64]:
