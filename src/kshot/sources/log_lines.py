@@ -28,6 +28,7 @@ BLOCK_BYTES = 2 << 20
 """Of one piece of work: what is made of it stays in the caches between the steps."""
 MOST_LINE_BYTES = 4 << 20
 """A longer line is bad. Suricata's longest events, with payload and packet in base64, stay below 1 MiB."""
+_TOO_LONG = f"is longer than {MOST_LINE_BYTES >> 20} MiB"
 _HEAD_BYTES = 1 << 16
 _SLACK_BYTES = 64
 _SHOWN_CHARACTERS = 60
@@ -204,7 +205,7 @@ def parse_block(block: LineBlock, table: FieldTable, layout: JsonPaths | TabLayo
         np.zeros(n, np.int16),
     )
     if block.too_long:
-        parsed.problems.append((block.first_line, f"is longer than {MOST_LINE_BYTES >> 20} MiB"))
+        parsed.problems.append((block.first_line, _TOO_LONG))
         return parsed
     spans = (parsed.begins, parsed.ends, parsed.kinds, parsed.lines, parsed.statuses)
     if isinstance(layout, JsonPaths):
@@ -241,8 +242,11 @@ def parse_block(block: LineBlock, table: FieldTable, layout: JsonPaths | TabLayo
 
 
 def _blame_lines(parsed: Parsed) -> None:
-    """Note the lines that could not be scanned, and those that are no UTF-8."""
+    """Note the lines that could not be scanned, those that are too long, and those that are no UTF-8."""
     block = parsed.block
+    for row in np.flatnonzero(parsed.lines[:, 1] - parsed.lines[:, 0] > MOST_LINE_BYTES).tolist():
+        parsed.statuses[row] = BLANK
+        parsed.problems.append((block.first_line + row, _TOO_LONG))
     for row in np.flatnonzero((parsed.statuses != GOOD) & (parsed.statuses != BLANK)).tolist():
         status = int(parsed.statuses[row])
         if status == WRONG_FIELDS:

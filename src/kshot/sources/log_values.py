@@ -137,6 +137,12 @@ def _nanoseconds(buffer: NDArray[np.uint8], begin: int, end: int, is_time: bool)
         return _BAD
     if negative:
         return _BAD if is_time and mantissa else 0
+    if is_time:
+        whole = mantissa
+        for _ in range(max(0, min(-exponent, _DIGITS))):
+            whole //= 10
+        if whole >= _MILLISECONDS_FROM:
+            exponent -= 3
     exponent += 9
     while exponent > 0 and mantissa and mantissa <= LATEST_NANOSECONDS // 10:
         mantissa *= 10
@@ -150,8 +156,6 @@ def _nanoseconds(buffer: NDArray[np.uint8], begin: int, end: int, is_time: bool)
         scale *= 10
         exponent += 1
     mantissa = (mantissa + scale // 2) // scale
-    if is_time and mantissa >= _MILLISECONDS_FROM * 1_000_000_000:
-        mantissa //= 1000
     return mantissa if mantissa <= LATEST_NANOSECONDS else _BAD
 
 

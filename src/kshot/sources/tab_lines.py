@@ -68,12 +68,10 @@ def scan_tabs(
                         stop -= 1
                     length = stop - begin
                     first = buffer[np.uintp(begin)]
-                    if length != unset_bytes or (length and first != unset_first) or not _is_word(buffer, begin, unset):
-                        if (
-                            length == empty_bytes
-                            and (first == empty_first or not length)
-                            and _is_word(buffer, begin, empty)
-                        ):
+                    is_unset = length == unset_bytes and (length == 0 or first == unset_first)
+                    if not is_unset or not _is_word(buffer, begin, unset):
+                        is_empty = length == empty_bytes and (length == 0 or first == empty_first)
+                        if is_empty and _is_word(buffer, begin, empty):
                             stop = begin
                         begins[row, column] = begin
                         ends[row, column] = stop

@@ -146,7 +146,7 @@ class _Header:
     """What the header lines above a stretch of records say."""
 
     def __init__(self) -> None:
-        self._seen: set[bytes] = set()
+        self._latest: dict[bytes, bytes] = {}
         self._start()
 
     def _start(self) -> None:
@@ -155,11 +155,12 @@ class _Header:
         self.unset = b"-"
         self.path = ""
         self.fields: list[str] = []
-        self._seen.clear()
+        self._latest.clear()
 
     def is_news(self, line: bytes) -> bool:
-        """Whether it is a header line that was not there yet; a rotated or concatenated file repeats them."""
-        return line.startswith(_DIRECTIVES) and line.rstrip(b"\r\n") not in self._seen
+        """Whether it is a header line that is unlike the last of its kind; a rotated log repeats them."""
+        directive = next((one for one in _DIRECTIVES if line.startswith(one)), None)
+        return directive is not None and line.rstrip(b"\r\n") != self._latest.get(directive)
 
     def take(self, line: bytes) -> str | None:
         """Learn from one line that `is_news`; return what is wrong with it, if anything."""
@@ -170,7 +171,8 @@ class _Header:
                 return "the #separator is not one byte"
             self._start()
             self.separator = separator
-        self._seen.add(line)
+        directive = next(one for one in _DIRECTIVES if line.startswith(one))
+        self._latest[directive] = line
         name, _, value = line.partition(self.separator)
         if name == b"#empty_field":
             self.empty = value
@@ -179,6 +181,7 @@ class _Header:
         elif name == b"#path":
             self.path = value.decode("utf-8", "replace")
             self.fields = []
+            self._latest.pop(b"#fields", None)
         elif name == b"#fields":
             self.fields = [text.decode("utf-8", "replace") for text in value.split(self.separator)]
         return None

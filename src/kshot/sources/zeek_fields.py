@@ -126,7 +126,7 @@ def json_logs(parsed: Parsed) -> NDArray[np.int64]:
         named = words_of(
             parsed.block.buffer, parsed.begins, parsed.ends, path, FIELDS.traits, FIELDS.words, FIELDS.letters
         )
-        logs = np.where(named != UNSET, named, logs)
+        logs = np.where(named != UNSET, np.maximum(named, -1), logs)
     return logs
 
 
