@@ -133,6 +133,7 @@ def race(capture: Path, runs: int, core: int) -> list[Tool]:
                 tool.cpu_seconds.append(cpu)
                 tool.peak_mib.append(peak)
                 tool.said = said
+                print(f"{capture.name}, {tool.name}: {cpu:.2f} CPU s, {peak:.0f} MiB", file=sys.stderr, flush=True)
     return field_of_tools
 
 
