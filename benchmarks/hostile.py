@@ -206,6 +206,8 @@ def main() -> None:
             else:
                 made_corpus(corpus)
         files = corpus_files(corpus)
+        for path in made_corpus(Path(folder, "made")):  # have the kernels compiled before anything is timed
+            meter(path)
         print(summary([meter(path) for path in files], "files"), flush=True)
         outcomes = list(_watched(arguments.seed, 0, arguments.mutants, corpus))
         print(summary(outcomes, f"mutants of seed {arguments.seed}"), flush=True)

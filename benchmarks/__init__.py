@@ -1,0 +1,1 @@
+"""Speed and detection quality against the peers, and hostile input; each module is a command."""
