@@ -4,6 +4,7 @@ from kshot.features.extractor import FeatureExtractor
 from kshot.features.graph import GRAPH_COLUMNS
 from kshot.features.schema import FEATURE_COLUMNS, fingerprint
 from kshot.features.tiers import columns_for_tier, encode_to_tier
+from kshot.features.warmup import settle
 
 __all__ = [
     "FEATURE_COLUMNS",
@@ -12,4 +13,5 @@ __all__ = [
     "columns_for_tier",
     "encode_to_tier",
     "fingerprint",
+    "settle",
 ]

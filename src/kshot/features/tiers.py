@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import polars as pl
 
 from kshot.errors import InternalError
@@ -37,3 +39,13 @@ def tier_of_flows(flows: pl.DataFrame) -> Tier:
             break
         richest = tier
     return richest
+
+
+def tier_of_features(names: Iterable[str]) -> Tier:
+    """Return the richest tier all of whose features are among `names`.
+
+    >>> tier_of_features(columns_for_tier(Tier.ZEEK)).name
+    'ZEEK'
+    """
+    present = set(names)
+    return max((tier for tier in Tier if present.issuperset(columns_for_tier(tier))), default=Tier.NETFLOW)

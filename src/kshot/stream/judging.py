@@ -10,6 +10,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from kshot.detection import judge
+from kshot.features import settle
 from kshot.records.threats import Threat
 
 UNKNOWN = "unknown"
@@ -55,11 +56,13 @@ def judge_all(
     told = []
     for number, group in enumerate(ordered):
         columns = group[0].shots.columns if group else queries.columns
+        asked = _like(group, queries, columns)
+        benign = asked if reference is None else _like(group, reference, columns)
         told.append(
             judge(
-                {threat.name: threat.shots for threat in group},
-                _like(group, queries, columns),
-                reference=None if reference is None else _like(group, reference, columns),
+                {threat.name: settle(threat.shots, benign) for threat in group},
+                settle(asked, benign),
+                reference=None if reference is None else settle(benign, benign),
                 unknown=unknown and number == 0,
                 random_state=random_state,
             )

@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 
 from kshot.errors import ThreatError, UserError
-from kshot.features import fingerprint
+from kshot.features import fingerprint, settle
 from kshot.intel import ShotQuality, droppable_columns, plain_types, shot_quality, table_fingerprint, teach, thin
 from kshot.records.threats import Threat
 from kshot.stream.pipeline import Records
@@ -98,7 +98,7 @@ def learn(
         severity=options.severity,
         source=_provenance([source for source, _ in examples], options.where),
     )
-    quality = shot_quality(shots, rest, options.random_state)
+    quality = shot_quality(settle(shots, rest), settle(rest, rest), options.random_state)
     return Lesson(threat, labelled, rest.height, dropped, quality, [places[row] for row in kept])
 
 

@@ -1,0 +1,81 @@
+"""Teach a DNS tunnel by one tool, find it by another among the benign DNS of the same resolver.
+
+Every ordered pair of the tunnels in shared/data/captures/dns_tunnel_ggyggy: learn from five flows of one (60-second
+slices), scan the others and two benign captures that were not the reference.
+Run: python -m benchmarks.transfer [--output FILE]
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import polars as pl
+
+CAPTURES = Path(__file__).resolve().parents[1] / "../shared/data/captures"
+FOLDER = CAPTURES / "dns_tunnel_ggyggy"
+METER = ("--active-timeout", "60")
+SHOTS = 5
+FALSE_ALARM_RATE = 0.001
+
+
+def kshot(home: Path, *arguments: str | Path) -> str:
+    """Run the command as a user would; what it said on stderr."""
+    run = subprocess.run(
+        [sys.executable, "-m", "kshot", *map(str, arguments)],
+        env={**os.environ, "KSHOT_HOME": str(home)},
+        capture_output=True,
+        text=True,
+    )
+    if run.returncode:
+        sys.exit(f"kshot {' '.join(map(str, arguments))}: {run.stderr}")
+    return run.stderr
+
+
+def verdicts(home: Path, capture: Path, reference: Path) -> pl.DataFrame:
+    """One row a flow of `capture`, with its p-value and whether it alarmed."""
+    out = home / "verdicts.parquet"
+    rate = ("--false-alarm-rate", str(FALSE_ALARM_RATE))
+    files = ("--verdicts", out, "--output", home / "alerts.jsonl")
+    kshot(home, "scan", capture, "--reference", reference, *rate, *files, *METER)
+    return pl.read_parquet(out)
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    arguments.add_argument("--output", type=Path)
+    output = arguments.parse_args().output
+    if not FOLDER.exists():
+        sys.exit(f"skipped: {FOLDER} is not there")
+    reference, *benign = sorted(FOLDER.glob("normal__*"))
+    tunnels = {path.name.split("__")[1].removesuffix(".pcap"): path for path in sorted(FOLDER.glob("tunnel__*"))}
+    lines = [
+        f"Five 60-second slices of one tunnel taught, reference {reference.name.split('__')[-1]}, "
+        f"false_alarm_rate {FALSE_ALARM_RATE}:",
+        "",
+        "| taught | found in | flows | recall | benign flows | false alarms |",
+        "|---|---|---|---|---|---|",
+    ]
+    for taught, path in tunnels.items():
+        with tempfile.TemporaryDirectory() as folder:
+            home = Path(folder)
+            kshot(home, "learn", "tunnel", "--shots", path, "--max-shots", str(SHOTS), "--reference", reference, *METER)
+            quiet = [verdicts(home, capture, reference)["alarm"] for capture in benign]
+            flows, alarms = sum(len(v) for v in quiet), sum(int(v.sum()) for v in quiet)
+            for found, other in tunnels.items():
+                if found != taught:
+                    alarm = verdicts(home, other, reference)["alarm"]
+                    quiet_cells = f"{flows} | {alarms} ({alarms / flows:.3%})"
+                    lines.append(f"| {taught} | {found} | {len(alarm)} | {alarm.mean():.2f} | {quiet_cells} |")
+    text = "\n".join(lines) + "\n"
+    sys.stdout.write(text)
+    if output:
+        output.write_text(text)
+
+
+if __name__ == "__main__":
+    main()
