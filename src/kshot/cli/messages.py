@@ -1,4 +1,4 @@
-"""What the program says to a person while it works: on stderr, one line each, and a bar for long files."""
+"""What the program says to a person at work: on stderr, one line each, and a bar for long files."""
 
 from __future__ import annotations
 
