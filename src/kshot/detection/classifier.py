@@ -83,6 +83,8 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         tags.input_tags.allow_nan = True
         tags.input_tags.string = True
         tags.input_tags.categorical = True
+        # Where classes overlap `predict` keeps its false-alarm rate rather than its accuracy.
+        tags.classifier_tags.poor_score = True
         return tags
 
     def fit(self, X: Any, y: Any) -> FewShotClassifier:
@@ -147,8 +149,10 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def predict(self, X: Any) -> NDArray[Any]:
         """(n,) the threat most alike where the row raises an alert at `false_alarm_rate`, else the benign label."""
-        margins = self._margins(self._judge(X))
-        return np.asarray(self.classes_[self._order[_best(margins)]])
+        judged = self._judge(X)
+        margins = self._margins(judged)
+        alarm = (margins > 0.0).any(1)
+        return np.asarray(self.classes_[self._order[np.where(alarm, judged.best + 1, 0)]])
 
     def predict_open(self, X: Any) -> NDArray[Any]:
         """(n,) as `predict`, but "unknown" where it is the distance from the reference that raises the alert."""
@@ -158,9 +162,8 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if calibration is None:
             return labels
         alarm = judged.p_values <= max(self.false_alarm_rate, calibration.attainable)
-        loudest = judged.surprises.argmax(1)
         names = np.array([*self.threats_.tolist(), "unknown"], dtype=object)
-        labels[alarm] = names[loudest[alarm]]
+        labels[alarm] = names[judged.best[alarm]]
         return labels
 
     def p_values(self, X: Any, *, unknown: bool = False) -> Floats:
@@ -174,7 +177,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """Say for each row which columns speak loudest, and which shots and benign rows are nearest."""
         check_is_fitted(self)
         frame = self._frame(X, reset=False)
-        best = self._detector.judge(frame, unknown=False).surprises.argmax(1) + 1
+        best = self._detector.judge(frame, unknown=False).best + 1
         best = best if len(self.threats_) else np.zeros(len(frame), np.intp)
         reasons = self._explainer.reasons(frame, best, top)
         shots, benign = self._detector.nearest(frame, best, top)
@@ -189,13 +192,18 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return self._detector.judge(self._frame(X, reset=False), unknown=unknown)
 
     def _margins(self, judged: Judged) -> Floats:
-        """(n, threats) surprise beyond what `false_alarm_rate` allows; above 0 raises the alert."""
-        calibration = self._detector.calibration(unknown=False)
+        """(n, threats) above 0 where the alert is raised, the most alike threat greatest; in nats.
+
+        With a reference too small for `false_alarm_rate` nothing can be promised, and the likelier class wins.
+        """
         if not len(self.threats_):
             return np.empty((len(judged.unusual), 0))
-        if calibration is None:
-            return judged.surprises - 2.0
-        return judged.surprises - calibration.threshold(self.false_alarm_rate)
+        most = judged.likeness.max(1)
+        calibration = self._detector.calibration(unknown=False)
+        if calibration is None or calibration.attainable > self.false_alarm_rate:
+            return judged.likeness
+        alarm = judged.surprises.max(1) - calibration.threshold(self.false_alarm_rate)
+        return np.asarray(alarm[:, None] + judged.likeness - most[:, None], np.float64)
 
     def _frame(self, X: Any, *, reset: bool) -> pl.DataFrame:
         if not is_frame(X):
@@ -217,7 +225,9 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if not (isinstance(self.benign_label, str) and self.benign_label == "auto"):
             found = np.flatnonzero(self.classes_ == self.benign_label)
             if not len(found):
-                raise BadInputError("y", f"no row is labelled {self.benign_label!r}", "give benign rows as the reference")
+                raise BadInputError(
+                    "y", f"no row is labelled {self.benign_label!r}", "give benign rows as the reference"
+                )
             return int(found[0])
         for i, label in enumerate(self.classes_.tolist()):
             if label == 0 or (isinstance(label, str) and label.strip().lower() in (*_BENIGN_WORDS, "0")):
@@ -228,14 +238,8 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if self.prior not in (None, "default"):
             raise BadInputError("prior", f"{self.prior!r} is unknown", 'no prior ships yet: use "default" or None')
         if not 0.0 < self.false_alarm_rate < 1.0:
-            raise BadInputError("false_alarm_rate", f"{self.false_alarm_rate} is not between 0 and 1", "0.01 is 1 in 100")
+            raise BadInputError(
+                "false_alarm_rate", f"{self.false_alarm_rate} is not between 0 and 1", "0.01 is 1 in 100"
+            )
         if self.max_reference < 1 or self.n_trees < 1:
             raise BadInputError("max_reference and n_trees", "must be at least 1")
-
-
-def _best(margins: Floats) -> NDArray[np.intp]:
-    """(n,) 0 for benign, else 1 + the threat with the greatest margin above 0."""
-    if not margins.shape[1]:
-        return np.zeros(len(margins), np.intp)
-    best = margins.argmax(1)
-    return np.where(margins.max(1) > 0.0, best + 1, 0)

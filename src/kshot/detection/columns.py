@@ -10,8 +10,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from kshot.detection.text import TEXT_STATISTICS, text_statistics
 from kshot.detection.frames import BadInputError
+from kshot.detection.text import TEXT_STATISTICS, text_statistics
 
 Kind = Literal["number", "category", "text", "ignored"]
 

@@ -29,6 +29,10 @@ class Judged:
     """(n,) distance from the reference."""
     surprises: Floats
     """(n, T) or, with "unknown" as the last, (n, T + 1); comparable between columns."""
+    best: NDArray[np.intp]
+    """(n,) column of `surprises` that names each row: the threat most alike, or "unknown"."""
+    likeness: Floats
+    """(n, T) log-odds of each threat against benign, all classes weighing the same."""
     p_values: Floats
     """(n,) alarm p-value over all columns of `surprises`; nan where nothing calibrates."""
 
@@ -91,11 +95,19 @@ class Detector:
         if not unknown and self.model.n_threats:
             scores = scores[:, :-1]
         calibration = self.calibration(unknown=unknown)
-        if calibration is None:
-            return Judged(found.threats, found.unusual, scores, np.full(len(frame), np.nan))
-        surprises = calibration.surprises(scores)
-        greatest = surprises.max(1) if len(surprises) else np.empty(0)
-        return Judged(found.threats, found.unusual, surprises, calibration.p_values(greatest))
+        surprises = scores if calibration is None else calibration.surprises(scores)
+        best = np.zeros(len(frame), np.intp)
+        if self.model.n_threats:
+            best = found.likeness.argmax(1)
+            if unknown:
+                # More like benign than like any threat, and yet more surprising as a stranger than as a threat.
+                stranger = (found.likeness.max(1) < 0.0) & (surprises[:, -1] > surprises[:, :-1].max(1))
+                best = np.where(stranger, self.model.n_threats, best)
+        if calibration is None or not len(frame):
+            p_values = np.full(len(frame), np.nan)
+        else:
+            p_values = calibration.p_values(surprises.max(1))
+        return Judged(found.threats, found.unusual, surprises, best, found.likeness, p_values)
 
     def nearest(
         self, frame: pl.DataFrame, threats: NDArray[np.intp], top: int

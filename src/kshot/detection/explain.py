@@ -36,7 +36,9 @@ class Reason:
 class Explainer:
     """Reads rows in the terms of one fitted model."""
 
-    def __init__(self, columns: Columns, scale: ReferenceScale, support: pl.DataFrame, labels: NDArray[np.intp]) -> None:
+    def __init__(
+        self, columns: Columns, scale: ReferenceScale, support: pl.DataFrame, labels: NDArray[np.intp]
+    ) -> None:
         self._columns = columns
         self._scale = scale
         shots = labels > 0

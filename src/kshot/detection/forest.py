@@ -41,6 +41,7 @@ def grow(
     rng: np.random.Generator,
     *,
     hold_out_shots: bool,
+    min_leaf: int = 1,
 ) -> tuple[Forest, Floats]:
     """Grow `n_trees` on rows labelled 0 (benign) to T; return them and each row's logits by trees that left it out.
 
@@ -55,7 +56,7 @@ def grow(
     n_tried = max(1, int(np.sqrt(rows.shape[1])))
     seed = int(rng.integers(2**62))
     columns = np.ascontiguousarray(rows.T)
-    *nodes, shares, times = grow_forest(columns, labels.astype(np.int64), keep, n_trees, n_tried, 1, seed)
+    *nodes, shares, times = grow_forest(columns, labels.astype(np.int64), keep, n_trees, n_tried, min_leaf, seed)
     forest = Forest(*nodes)
     held_out = threat_logits(shares / np.maximum(times, 1.0)[:, None])
     never = np.flatnonzero(times == 0)

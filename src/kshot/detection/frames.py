@@ -15,7 +15,6 @@ class BadInputError(InputError, ValueError):
     """What was given to the detector cannot be used; a ValueError too, as scikit-learn has it."""
 
 
-
 def is_frame(X: Any) -> bool:
     """Tell whether `X` is a table with named columns (polars or pandas), not an array or a list of rows."""
     return isinstance(X, pl.DataFrame | pl.LazyFrame) or (hasattr(X, "columns") and hasattr(X, "dtypes"))

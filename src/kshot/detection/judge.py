@@ -100,9 +100,6 @@ def _verdicts(
     queries: pl.DataFrame,
 ) -> Verdicts:
     labels = np.array([*names, UNKNOWN], dtype=object)
-    best = judged.surprises.argmax(1)
     # With no threats the single column of surprises is that of "unknown", which is then also the first label.
-    threat = [str(t) for t in labels[best]]
-    return Verdicts(
-        threat, judged.surprises.max(1), judged.p_values, calibrated, attainable, queries, panels, panel_of
-    )
+    threat = [str(t) for t in labels[judged.best]]
+    return Verdicts(threat, judged.surprises.max(1), judged.p_values, calibrated, attainable, queries, panels, panel_of)

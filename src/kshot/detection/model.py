@@ -34,6 +34,8 @@ class Scores:
     """(n, T) blended score of each threat, in the reference's own spreads; higher is more like the threat."""
     unusual: Floats
     """(n,) distance from the reference, standardised the same way; uses no shot."""
+    likeness: Floats
+    """(n, T) the forests' log-odds of each threat against benign, all classes weighing the same: which one it is."""
 
 
 class Model:
@@ -67,12 +69,11 @@ class Model:
         self._linear: list[Logistic] = []
         self._text: TextMember | None = None
         self._standards: list[Standard] = []
-        self.resemblance_held_out = np.full(int(benign.sum()), -np.inf)
         self.shot_ranks = np.full(len(labels), np.nan)
         threats = np.empty((len(labels), 0))
         if self.n_threats:
             threats = self._fit_members(cells, texts, unusual, labels, rng, n_trees)
-        self.support = Scores(threats, unusual)
+        self.support = Scores(threats, unusual, np.empty((len(labels), 0)))
 
     def _fit_members(
         self,
@@ -90,7 +91,6 @@ class Model:
             forest, held = grow(rows, labels, max(1, round(SHARES[i] * n_trees)), rng, hold_out_shots=i == 1)
             self._forests.append(forest)
             members.append(held)
-        self.resemblance_held_out = members[0][benign].max(1)
         gauss = cells.gauss[:, self._used]
         linear = np.empty((len(labels), self.n_threats))
         for threat in range(1, self.n_threats + 1):
@@ -117,8 +117,12 @@ class Model:
         """Score every row of `frame` by itself."""
         parts = [self._score(frame[i : i + _CHUNK_ROWS]) for i in range(0, len(frame), _CHUNK_ROWS)]
         if not parts:
-            return Scores(np.empty((0, self.n_threats)), np.empty(0))
-        return Scores(np.concatenate([p.threats for p in parts]), np.concatenate([p.unusual for p in parts]))
+            parts = [Scores(np.empty((0, self.n_threats)), np.empty(0), np.empty((0, self.n_threats)))]
+        return Scores(
+            np.concatenate([p.threats for p in parts]),
+            np.concatenate([p.unusual for p in parts]),
+            np.concatenate([p.likeness for p in parts]),
+        )
 
     def _score(self, frame: pl.DataFrame) -> Scores:
         values, texts = self.columns.read(frame)
@@ -126,24 +130,15 @@ class Model:
         gauss = cells.gauss[:, self._used]
         unusual = self._unusual(self._neighbours.distance(gauss)[:, None])[:, 0]
         if not self.n_threats:
-            return Scores(np.empty((len(frame), 0)), unusual)
+            return Scores(np.empty((len(frame), 0)), unusual, np.empty((len(frame), 0)))
         members = [f.logits(rows) for f, rows in zip(self._forests, self._encodings(cells), strict=True)]
         members.append(np.stack([m.scores(gauss) for m in self._linear], 1))
         if self._text is not None:
             members.append(self._text.scores(texts))
         standard = [s(m) for s, m in zip(self._standards, members, strict=True)]
         text = standard[3] if self._text is not None else None
-        return Scores(self._blend(_mean(standard[0], standard[1]), standard[2], text, unusual), unusual)
-
-    def resemblance(self, frame: pl.DataFrame) -> Floats:
-        """(n,) greatest log-odds that the first forest gives any threat, threat and benign weighing the same."""
-        if not self.n_threats:
-            return np.full(len(frame), -np.inf)
-        parts = [np.empty(0)]
-        for start in range(0, len(frame), _CHUNK_ROWS):
-            cells = self.scale.cells(self.columns.read(frame[start : start + _CHUNK_ROWS])[0])
-            parts.append(self._forests[0].logits(self._encodings(cells)[0]).max(1))
-        return np.concatenate(parts)
+        blended = self._blend(_mean(standard[0], standard[1]), standard[2], text, unusual)
+        return Scores(blended, unusual, _mean(members[0], members[1]))
 
     def gauss(self, frame: pl.DataFrame) -> Floats:
         """(n, used cells) of `frame` in rank-Gauss space, where distances are measured."""

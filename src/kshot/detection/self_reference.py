@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -10,18 +11,15 @@ import polars as pl
 from numpy.typing import NDArray
 
 from kshot.detection.detector import LEAST_CALIBRATION_ROWS, MOST_CALIBRATION_ROWS, Judged
-from kshot.detection.model import Model
 from kshot.detection.panel import MAX_REFERENCE, Panel, stack
+from kshot.detection.screen import resembling
 
 Judgement = tuple[Judged, tuple[Panel, ...], NDArray[np.intp], Literal["capture", "none"], float]
-_ROUNDS = 2
-_SCREEN_TREES = 100
-_AS_LIKELY = 0.0
-"""Log-odds of threat against benign, both weighing the same, from which a row counts as resembling the shots.
-
-With a share p of the attack in the reference and benign rows unlike it, an attack row's odds are 1 : p, so that it
-is found out whatever p is; a benign row's are near 0.
-"""
+_ROUNDS = 3
+"""Each round takes out what the last one unmasked: an attack hides its own less typical records."""
+_DEEPEST_VALLEY = 0.3
+"""Rows around the cut, for each row above it: more of them, and what lies above is a tail, not a group."""
+_LEAST_GROUP = 5
 
 
 def judge_by_itself(
@@ -44,7 +42,7 @@ def judge_by_itself(
     joined = Judged(
         *(
             np.concatenate([getattr(o, part) for o in outcomes])[order]
-            for part in ("scores", "unusual", "surprises", "p_values")
+            for part in ("scores", "unusual", "surprises", "best", "likeness", "p_values")
         )
     )
     panel_of = np.repeat([0, 1], [len(h) for h in halves])[order]
@@ -58,21 +56,40 @@ def _rank_only(
     """Too little is left to calibrate on: order the queries by what sets them apart from the rest of them."""
     panel = Panel.fit(threats, queries, queries.columns, rng)
     judged = panel.judge(queries, unknown=unknown)
-    silent = Judged(judged.scores, judged.unusual, judged.surprises, np.full(len(queries), np.nan))
+    silent = replace(judged, p_values=np.full(len(queries), np.nan))
     return silent, (panel,), np.zeros(len(queries), np.intp), "none", float("nan")
 
 
 def _clean(threats: Mapping[str, pl.DataFrame], rows: pl.DataFrame, rng: np.random.Generator) -> pl.DataFrame:
-    """Rows that do not resemble the shots, judged by trees that did not see them; twice, as the first pass unmasks."""
+    """Rows without those that form a group around the shots, judged by trees that did not see them."""
     if not threats:
         return rows
     for _ in range(_ROUNDS):
         chosen = np.sort(rng.permutation(len(rows))[:MAX_REFERENCE])
         support, labels = stack(threats, rows[chosen], rows.columns)
-        model = Model(support, labels, rng, n_trees=_SCREEN_TREES)
-        resembling = model.resemblance(rows) > _AS_LIKELY
-        resembling[chosen] = model.resemblance_held_out > _AS_LIKELY
-        rows = rows.filter(pl.Series(~resembling))
-        if not resembling.any() or len(rows) < LEAST_CALIBRATION_ROWS:
+        held_out, resemblance = resembling(support, labels, rng)
+        likeness = resemblance(rows)
+        likeness[chosen] = held_out
+        cut = np.array([_valley(column) for column in likeness.T])
+        clean = (likeness < cut).all(1)
+        if clean.all():
+            break
+        rows = rows.filter(pl.Series(clean))
+        if len(rows) < LEAST_CALIBRATION_ROWS:
             break
     return rows
+
+
+def _valley(log_odds: NDArray[np.float64]) -> float:
+    """Where a group of attack-like rows ends and the rest begins; infinite where there is no such group.
+
+    Benign rows thin out towards the shots: around any cut there are more of them than above it. A hidden attack
+    stands above with hardly a row around the cut.
+    """
+    best, at = _DEEPEST_VALLEY, np.inf
+    for cut in np.arange(-2.0, 4.01, 0.25):
+        above = int((log_odds >= cut + 0.5).sum())
+        around = int(((log_odds >= cut - 0.5) & (log_odds < cut + 0.5)).sum())
+        if above >= _LEAST_GROUP and (around + 1) / above < best:
+            best, at = (around + 1) / above, float(cut)
+    return at

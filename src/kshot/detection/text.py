@@ -106,7 +106,12 @@ class NGrams:
 
     def __init__(self, n_features: int = 2**18, ngram_range: tuple[int, int] = (1, 4)) -> None:
         self._hasher = HashingVectorizer(
-            analyzer="char", ngram_range=ngram_range, n_features=n_features, alternate_sign=False, norm=None, lowercase=True
+            analyzer="char",
+            ngram_range=ngram_range,
+            n_features=n_features,
+            alternate_sign=False,
+            norm=None,
+            lowercase=True,
         )
         self._columns: list[str] = []
         self._weights: dict[str, NDArray[np.float64]] = {}

@@ -54,4 +54,3 @@ class TextMember:
             part = {name: rows[start : start + _CHUNK_ROWS] for name, rows in texts.items()}
             out[start : start + _CHUNK_ROWS] = self._ngrams.transform(part) @ self._weights.T + self._intercepts
         return out
-
