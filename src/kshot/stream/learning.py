@@ -14,7 +14,7 @@ from kshot.errors import ThreatError, UserError
 from kshot.features import fingerprint, settle
 from kshot.intel import ShotQuality, droppable_columns, plain_types, shot_quality, table_fingerprint, teach, thin
 from kshot.records.threats import Threat
-from kshot.stream.pipeline import Records
+from kshot.stream.pipeline import Records, at_one_tier
 from kshot.stream.selection import columns_named
 
 MANY_LABELS = 1_000
@@ -72,6 +72,9 @@ def learn(
     """
     kind = examples[0][1].kind
     _check_kinds(kind, examples, reference)
+    inputs = at_one_tier([*(records for _, records in examples), *([reference] if reference is not None else [])])
+    examples = [(source, records) for (source, _), records in zip(examples, inputs, strict=False)]
+    reference = inputs[-1] if reference is not None else None
     named = columns_named(options.where) if options.where else []
     shots, rest, places = _choose(examples, options.where)
     dropped = _dropped(kind, examples, reference, named, options)

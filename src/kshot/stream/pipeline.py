@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +13,11 @@ import polars as pl
 from numpy.typing import NDArray
 
 from kshot.errors import InputError, ThreatError, UserError
-from kshot.features import FeatureExtractor, fingerprint
+from kshot.features import FeatureExtractor, columns_for_tier, encode_to_tier, fingerprint
+from kshot.features.tiers import tier_of_features
 from kshot.intel import fit_threats, plain_types
 from kshot.records.alerts import ALERT_SCHEMA
+from kshot.records.columns import Tier
 from kshot.records.flows import FLOW_SCHEMA
 from kshot.records.threats import Threat
 from kshot.sources.compressed import STDIN, ByteStream
@@ -25,6 +27,7 @@ from kshot.stream.budget import rate_for_budget
 from kshot.stream.flowtables import as_flows
 from kshot.stream.grouping import group_alerts
 from kshot.stream.judging import Judgement, judge_all
+from kshot.stream.logs import is_log, read_logs
 from kshot.stream.metering import Metering, MeterOptions, OnProgress, meter, stretches
 from kshot.stream.parties import parties
 from kshot.stream.selection import select
@@ -75,17 +78,24 @@ def featurize(flows: pl.DataFrame) -> pl.DataFrame:
 
 
 def read_records(paths: Sequence[str | Path], options: MeterOptions, on_progress: OnProgress | None = None) -> Records:
-    """Read captures, tables of flows, or tables of anything; all inputs must be of one kind.
+    """Read captures, Zeek's or Suricata's logs, tables of flows, or tables of anything; all must be of one kind.
 
     Raises:
-        InputError: unreadable, empty, damaged table, mixed kinds, captures without a flow.
+        InputError: unreadable, empty, damaged table, mixed kinds, captures or logs without a flow.
     """
     with _spooled(paths) as (readable, names):
-        captures = [is_capture(path) or _named_as_capture(path) for path in readable]
-        if any(captures) and not all(captures):
-            odd = readable[captures.index(not captures[0])]
-            raise InputError(str(odd), "cannot be mixed with the other inputs", "give captures or tables, not both")
-        records = _from_captures(readable, options, on_progress) if all(captures) else _from_tables(readable)
+        kinds = [_kind_of(path) for path in readable]
+        if len(set(kinds)) > 1:
+            odd = next(path for path, kind in zip(readable, kinds, strict=True) if kind != kinds[0])
+            hint = "give captures, logs or tables, not several of these"
+            raise InputError(str(odd), "cannot be mixed with the other inputs", hint)
+        if kinds[0] == "capture":
+            records = _from_captures(readable, options, on_progress)
+        elif kinds[0] == "log":
+            flows, metering = read_logs(readable)
+            records = Records("flow", flows, featurize(flows), metering)
+        else:
+            records = _from_tables(readable)
         for report in records.metering.captures:
             report.damage = names(report.damage) if report.damage else None
         return records
@@ -147,6 +157,8 @@ def scan(
     judged = records.filter(chosen)
     narrowed = _narrowed(reference, records.kind, where)
     notes: list[str] = []
+    if judged.kind == "flow":
+        judged, narrowed, threats = _cut_to_one_tier(judged, narrowed, threats, notes)
     groups = _fitting(threats, judged, notes, options)
     judgement = judge_all(
         groups,
@@ -186,6 +198,34 @@ def _narrowed(reference: Records | None, kind: str, where: str | None) -> Record
             f"--where {where!r} holds for none of the {len(reference):,} reference records; give another --reference"
         )
     return narrowed
+
+
+def at_one_tier(inputs: Sequence[Records]) -> list[Records]:
+    """Cut flows of several inputs to the features that all of them can tell; tables stay as they are."""
+    if any(records.kind != "flow" for records in inputs):
+        return list(inputs)
+    tier = min(tier_of_features(records.features.columns) for records in inputs)
+    return [replace(records, features=encode_to_tier(records.features, tier)) for records in inputs]
+
+
+def _cut_to_one_tier(
+    judged: Records, reference: Records | None, threats: Sequence[Threat], notes: list[str]
+) -> tuple[Records, Records | None, list[Threat]]:
+    """Cut records, reference and flow threats to the features that both inputs can tell; say so by name."""
+    judged, *others = at_one_tier([judged] if reference is None else [judged, reference])
+    tier = tier_of_features(judged.features.columns)
+    fitting = [
+        replace(threat, shots=encode_to_tier(threat.shots, tier)) if threat.kind == "flow" else threat
+        for threat in threats
+    ]
+    cut = [threat.name for threat, less in zip(threats, fitting, strict=True) if less.shots.width < threat.shots.width]
+    if cut:
+        told = {Tier.NETFLOW: "counters", Tier.ZEEK: "what connection logs tell", Tier.PACKETS: "packets"}[tier]
+        notes.append(
+            f"judged by {told} only ({len(columns_for_tier(tier))} of {len(columns_for_tier(Tier.PACKETS))} features; "
+            f"without payload and packet sizes they may miss or confuse more): {', '.join(cut)}"
+        )
+    return judged, others[0] if others else None, fitting
 
 
 def _fitting(threats: Sequence[Threat], judged: Records, notes: list[str], options: ScanOptions) -> list[list[Threat]]:
@@ -248,6 +288,16 @@ def _alerts(verdicts: pl.DataFrame, judged: Records, threats: Sequence[Threat], 
         },
         schema=ALERT_SCHEMA,
     )
+
+
+def _kind_of(path: Path) -> str:
+    if path.is_dir():
+        if is_log(path):
+            return "log"
+        raise InputError(str(path), "is a folder without logs of Zeek's or Suricata's", "name the files in it")
+    if is_capture(path) or _named_as_capture(path):
+        return "capture"
+    return "log" if is_log(path) else "table"
 
 
 def _named_as_capture(path: Path) -> bool:
@@ -323,4 +373,4 @@ def _spooled(paths: Sequence[str | Path]) -> Iterator[tuple[list[Path], Callable
             raise InputError(names(error.where), error.what, error.hint) from error
 
 
-__all__ = ["Records", "ScanOptions", "ScanResult", "featurize", "meter", "read_records", "scan"]
+__all__ = ["Records", "ScanOptions", "ScanResult", "at_one_tier", "featurize", "meter", "read_records", "scan"]
