@@ -201,7 +201,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         most = judged.likeness.max(1)
         calibration = self._detector.calibration(unknown=False)
         if calibration is None or calibration.attainable > self.false_alarm_rate:
-            return judged.likeness
+            return np.asarray(judged.likeness, np.float64)
         alarm = judged.surprises.max(1) - calibration.threshold(self.false_alarm_rate)
         return np.asarray(alarm[:, None] + judged.likeness - most[:, None], np.float64)
 
@@ -218,7 +218,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if reset:
             if not len(frame):
                 raise BadInputError("X", "has no rows", "give a reference and some shots")
-            self._names = frame.columns
+            self._names: list[str] = frame.columns
         return frame
 
     def _benign_class(self, codes: NDArray[np.intp]) -> int:

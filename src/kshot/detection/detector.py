@@ -112,7 +112,7 @@ class Detector:
     def nearest(
         self, frame: pl.DataFrame, threats: NDArray[np.intp], top: int
     ) -> tuple[list[list[int]], list[list[int]]]:
-        """For each row its nearest shots of `threats[i]` (from 1) and its nearest reference rows, as rows of fit's X."""
+        """For each row its nearest shots of `threats[i]` (from 1) and reference rows, as rows of fit's X."""
         rows, support = self.model.gauss(frame), self.model.gauss(self.support)
         shots: list[list[int]] = []
         benign: list[list[int]] = []

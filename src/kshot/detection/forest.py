@@ -56,8 +56,8 @@ def grow(
     n_tried = max(1, int(np.sqrt(rows.shape[1])))
     seed = int(rng.integers(2**62))
     columns = np.ascontiguousarray(rows.T)
-    *nodes, shares, times = grow_forest(columns, labels.astype(np.int64), keep, n_trees, n_tried, min_leaf, seed)
-    forest = Forest(*nodes)
+    grown = grow_forest(columns, labels.astype(np.int64), keep, n_trees, n_tried, min_leaf, seed)
+    forest, shares, times = Forest(*grown[:5]), grown[5], grown[6]
     held_out = threat_logits(shares / np.maximum(times, 1.0)[:, None])
     never = np.flatnonzero(times == 0)
     if len(never):

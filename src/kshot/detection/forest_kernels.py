@@ -15,7 +15,7 @@ def _next(state: NDArray[np.uint64]) -> np.uint64:
     z = state[0]
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return z ^ (z >> np.uint64(31))
+    return np.uint64(z ^ (z >> np.uint64(31)))
 
 
 @njit_inline
@@ -196,7 +196,10 @@ def grow_forest(
         at = roots[t]
         if at + n_nodes > room:
             room = 2 * (at + n_nodes)
-            features, thresholds = _longer(features, room), _longer(thresholds, room)
+            features = _longer(features, room)
+            longer = np.empty(room, np.float32)
+            longer[:at] = thresholds[:at]
+            thresholds = longer
             children = _longer(children, room)
             taller = np.empty((room, n_classes), np.float32)
             taller[:at] = values[:at]
