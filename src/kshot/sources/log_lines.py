@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from glob import has_magic
 from ipaddress import AddressValueError, IPv6Address
-from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from kshot.errors import InputError
-from kshot.sources.compressed import STDIN, ByteStream
+from kshot.sources.compressed import ByteStream
 from kshot.sources.json_lines import BLANK, GOOD, JSON_FAULTS, JsonPaths, scan_lines
 from kshot.sources.log_text import text_frame
 from kshot.sources.log_values import ADDRESS, FieldTable, read_values
@@ -29,7 +25,6 @@ BLOCK_BYTES = 2 << 20
 MOST_LINE_BYTES = 4 << 20
 """A longer line is bad. Suricata's longest events, with payload and packet in base64, stay below 1 MiB."""
 _TOO_LONG = f"is longer than {MOST_LINE_BYTES >> 20} MiB"
-_HEAD_BYTES = 1 << 16
 _SLACK_BYTES = 64
 _SHOWN_CHARACTERS = 60
 
@@ -355,48 +350,3 @@ class Tally:
         """Tell if a stream ended early."""
         if stream.damage is not None:
             self.tell(f"{stream.name}: {stream.damage}; the lines before it are used")
-
-
-def head_of(path: str | Path) -> bytes:
-    """Return the first bytes of a file, unpacked. Raises `InputError` if it cannot be read."""
-    with ByteStream(path) as stream:
-        head = bytearray(_HEAD_BYTES)
-        filled = 0
-        while filled < _HEAD_BYTES and (count := stream.readinto(memoryview(head)[filled:])):
-            filled += count
-    return bytes(head[:filled])
-
-
-def json_objects_of(head: bytes) -> Iterator[dict[str, object]]:
-    """Give the JSON objects among the lines that a file begins with."""
-    for line in head.split(b"\n"):
-        if not line.lstrip().startswith(b"{"):
-            continue
-        try:
-            value = json.loads(line)
-        except (ValueError, RecursionError):  # a line cut by the end of the head is none either
-            continue
-        if isinstance(value, dict):
-            yield value
-
-
-def log_files(paths: Sequence[str | Path], is_log: Callable[[Path], bool]) -> list[Path]:
-    """Name the files that `paths` mean: files, folders (the files in them of which `is_log`), or patterns.
-
-    Raises:
-        InputError: nothing is there.
-    """
-    files: list[Path] = []
-    for path in paths:
-        place = Path(path)
-        if str(path) != STDIN and place.is_dir():
-            found = [file for file in sorted(place.iterdir()) if file.is_file() and is_log(file)]
-        elif str(path) != STDIN and not place.exists() and has_magic(str(path)):
-            anchor = Path(place.anchor)
-            found = sorted(anchor.glob(str(place.relative_to(anchor))))
-        else:
-            found = [place]
-        if not found:
-            raise InputError(str(path), "holds no such log", "check the path")
-        files += [file for file in found if file not in files]
-    return files

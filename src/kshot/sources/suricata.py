@@ -11,6 +11,7 @@ import polars as pl
 
 from kshot.errors import InputError
 from kshot.sources.compressed import ByteStream
+from kshot.sources.log_files import head_of, json_objects_of, log_files
 from kshot.sources.log_joins import as_log_frame, join_facts
 from kshot.sources.log_lines import (
     LineBlock,
@@ -18,11 +19,8 @@ from kshot.sources.log_lines import (
     OnProblem,
     Tally,
     canonical_addresses,
-    head_of,
     in_threads,
-    json_objects_of,
     line_blocks,
-    log_files,
     parse_block,
 )
 from kshot.sources.suricata_fields import FIELDS, FLOW, PATHS, event_of, facts_of, flows_of

@@ -13,6 +13,7 @@ import polars as pl
 from kshot.errors import InputError
 from kshot.sources.compressed import ByteStream
 from kshot.sources.json_lines import JsonPaths
+from kshot.sources.log_files import head_of, json_objects_of, log_files
 from kshot.sources.log_joins import as_log_frame, join_facts
 from kshot.sources.log_lines import (
     LineBlock,
@@ -22,11 +23,8 @@ from kshot.sources.log_lines import (
     TabLayout,
     Tally,
     canonical_addresses,
-    head_of,
     in_threads,
-    json_objects_of,
     line_blocks,
-    log_files,
     parse_block,
 )
 from kshot.sources.zeek_fields import (
