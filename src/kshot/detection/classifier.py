@@ -143,7 +143,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """(n, classes) soft-max of the decision scores; a ranking, not a promise: promises are `p_values`."""
         margins = np.column_stack([np.zeros(len(X)), self._margins(self._judge(X))])[:, : len(self.classes_)]
         odds = np.exp(margins - margins.max(1, keepdims=True))
-        out = np.empty_like(odds)
+        out: Floats = np.empty(odds.shape)
         out[:, self._order] = odds / odds.sum(1, keepdims=True)
         return out
 
