@@ -9,8 +9,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 _REFERENCE_ROWS = 1_000
-"""Half teach, half are ranked against the held-out shots; more would change the figures less than their noise."""
-_FOLDS = 5
+"""More would change the figures less than their noise."""
+_TREES = 300
 _ODD_BELOW = 0.90
 _REST_ABOVE = 0.95
 """A shot is odd when, taught by the others alone, it ranks below `_ODD_BELOW` of the reference while the others'
@@ -38,32 +38,20 @@ class ShotQuality:
 
 
 def shot_quality(shots: pl.DataFrame, reference: pl.DataFrame, random_state: int = 0) -> ShotQuality | None:
-    """Hold each shot out once, teach the others, and rank it among reference rows that were held out too.
+    """Fit once and rank each shot among reference rows, by trees that saw neither the shot nor the row.
 
     Parameters:
         shots, reference: frames of the same columns.
 
     Returns None with fewer than two shots, or too few reference rows to rank against.
     """
-    k = shots.height
-    if k < 2 or reference.height < 20:
+    if shots.height < 2 or reference.height < 20:
         return None
-    from kshot.detection import judge
+    from kshot.detection import FewShotClassifier
 
-    generator = np.random.default_rng(random_state)
-    rows = generator.permutation(reference.height)[:_REFERENCE_ROWS]
-    taught, held = reference[rows[: len(rows) // 2]], reference[rows[len(rows) // 2 :]]
-    fold = generator.permutation(k) % min(k, _FOLDS)
-    ranks = np.empty(k)
-    for f in range(min(k, _FOLDS)):
-        out = np.flatnonzero(fold == f)
-        queries = pl.concat([shots[out], held])
-        verdicts = judge(
-            {"shots": shots[np.flatnonzero(fold != f)]}, queries, reference=taught, random_state=random_state
-        )
-        scores = np.asarray(verdicts.score, dtype=np.float64)
-        ours, theirs = scores[: len(out)], np.sort(scores[len(out) :])
-        below = np.searchsorted(theirs, ours, side="left") + np.searchsorted(theirs, ours, side="right")
-        ranks[out] = below / (2 * len(theirs))
-    rest = np.array([np.median(np.delete(ranks, i)) for i in range(k)])
+    rows = np.random.default_rng(random_state).permutation(reference.height)[:_REFERENCE_ROWS]
+    model = FewShotClassifier(max_reference=_REFERENCE_ROWS, n_trees=_TREES, random_state=random_state)
+    model.fit(pl.concat([reference[rows], shots]), np.repeat([0, 1], [len(rows), shots.height]))
+    ranks = model.shot_scores_
+    rest = np.array([np.median(np.delete(ranks, i)) for i in range(len(ranks))])
     return ShotQuality(ranks, np.flatnonzero((ranks < _ODD_BELOW) & (rest > _REST_ABOVE)))
