@@ -1,4 +1,4 @@
-"""Joins what other logs tell of a flow to its row, and fills a frame up to the columns that every log frame has."""
+"""Joins what other logs tell of a flow to its row; gives every log frame the same columns."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reads line logs in blocks of whole lines: unpacked on the way, parsed in threads, each bad line named and counted."""
+"""Reads line logs in blocks: unpacked, parsed in threads, each bad line named and counted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Turns the spans that a line scanner found into numbers and times, and says which value of a line is bad."""
+"""Turns the spans that a line scanner found into numbers and times; says which value is bad."""
 
 from __future__ import annotations
 

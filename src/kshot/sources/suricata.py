@@ -1,4 +1,4 @@
-"""Reads Suricata's EVE logs (rotated, packed) into flow frames, with http, dns and tls events joined by flow_id."""
+"""Reads Suricata's EVE logs (rotated, packed) into flows; http, dns and tls joined by flow_id."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Finds the wanted fields of lines as Zeek's ASCII writer writes them: no quotes, one byte between fields."""
+"""Finds the wanted fields of lines as Zeek's ASCII writer writes them: one byte between fields."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reads Zeek's conn.log (TSV or JSON, rotated, packed) into flow frames, with http, dns and ssl joined by uid."""
+"""Reads Zeek's conn.log (TSV or JSON, rotated, packed) into flows; http, dns and ssl joined by uid."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Logs of Zeek and Suricata among the inputs: told from other files, read whole, their damaged lines summed up."""
+"""Logs of Zeek and Suricata among the inputs: told from other files, read, their damage summed up."""
 
 from __future__ import annotations
 
