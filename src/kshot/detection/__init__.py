@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
-from kshot.detection.classifier import FewShotClassifier
+from typing import TYPE_CHECKING, Any
+
 from kshot.detection.judge import Verdicts, judge
 
+if TYPE_CHECKING:
+    from kshot.detection.classifier import FewShotClassifier as FewShotClassifier
+
 __all__ = ["FewShotClassifier", "Verdicts", "judge"]
+
+
+def __getattr__(name: str) -> Any:
+    """Load scikit-learn, which takes longer than a small scan, only for programs that ask for the estimator."""
+    if name == "FewShotClassifier":
+        from kshot.detection.classifier import FewShotClassifier
+
+        return FewShotClassifier
+    raise AttributeError(f"module 'kshot.detection' has no attribute {name!r}")

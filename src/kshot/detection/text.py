@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
-from sklearn.feature_extraction.text import HashingVectorizer
 
 TEXT_STATISTICS = (
     "length",
@@ -105,6 +104,8 @@ class NGrams:
     """Hashed character n-grams of all text columns, weighted by how rare they are in the support rows."""
 
     def __init__(self, n_features: int = 2**18, ngram_range: tuple[int, int] = (1, 4)) -> None:
+        from sklearn.feature_extraction.text import HashingVectorizer  # slow to import, and only texts need it
+
         self._hasher = HashingVectorizer(
             analyzer="char",
             ngram_range=ngram_range,

@@ -8,6 +8,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from kshot.detection.model import Model
+
 _REFERENCE_ROWS = 1_000
 """More would change the figures less than their noise."""
 _TREES = 300
@@ -47,11 +49,10 @@ def shot_quality(shots: pl.DataFrame, reference: pl.DataFrame, random_state: int
     """
     if shots.height < 2 or reference.height < 20:
         return None
-    from kshot.detection import FewShotClassifier
-
-    rows = np.random.default_rng(random_state).permutation(reference.height)[:_REFERENCE_ROWS]
-    model = FewShotClassifier(max_reference=_REFERENCE_ROWS, n_trees=_TREES, random_state=random_state)
-    model.fit(pl.concat([reference[rows], shots]), np.repeat([0, 1], [len(rows), shots.height]))
-    ranks = model.shot_scores_
+    generator = np.random.default_rng(random_state)
+    rows = generator.permutation(reference.height)[:_REFERENCE_ROWS]
+    labels = np.repeat([0, 1], [len(rows), shots.height])
+    model = Model(pl.concat([reference[rows], shots]), labels, generator, n_trees=_TREES)
+    ranks = 1.0 - np.exp(-model.shot_ranks[labels == 1])
     rest = np.array([np.median(np.delete(ranks, i)) for i in range(len(ranks))])
     return ShotQuality(ranks, np.flatnonzero((ranks < _ODD_BELOW) & (rest > _REST_ABOVE)))
