@@ -12,7 +12,7 @@ from itertools import islice
 from pathlib import Path
 
 import polars as pl
-from polars.exceptions import PolarsError
+from polars.exceptions import PanicException, PolarsError
 
 from kshot.errors import InputError
 from kshot.sources.compressed import ByteStream
@@ -83,7 +83,7 @@ def _plain(path: str | Path) -> Iterator[tuple[str, Path]]:
 def _read_parquet(name: str, plain: Path) -> pl.DataFrame:
     try:
         return pl.read_parquet(plain, glob=False)
-    except PolarsError as error:
+    except (PolarsError, PanicException) as error:  # polars panics on some damaged pages instead of raising
         raise InputError(name, f"is a damaged Parquet file ({_first_line(error)})") from error
 
 
