@@ -68,7 +68,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
     try:
         code = app(args=list(arguments) if arguments is not None else None, prog_name="kshot", standalone_mode=False)
         sys.stdout.flush()
-        return int(code or OK)
+        # typer turns an interrupt into this code, and says nothing.
+        return _fail("interrupted", INTERRUPTED) if code == INTERRUPTED else int(code or OK)
     except UserError as error:
         return _fail(str(error), USER_ERROR)
     except _ClickException as error:
