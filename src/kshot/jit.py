@@ -6,7 +6,10 @@ import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
+
+import numpy as np
+from numpy.typing import NDArray
 
 F = TypeVar("F", bound=Callable[..., object])
 
@@ -30,6 +33,9 @@ def _give_numba_a_cache_folder() -> None:
 _give_numba_a_cache_folder()
 
 import numba  # noqa: E402  (reads NUMBA_CACHE_DIR when it is imported)
+import numba.extending  # noqa: E402
+from llvmlite import ir  # type: ignore[import-untyped]  # noqa: E402
+from numba.core import cgutils  # noqa: E402
 
 
 def njit(function: F) -> F:
@@ -48,3 +54,32 @@ def njit_bare(function: F) -> F:
     Counting took a third of the meter's time. Such a kernel must not make or return arrays.
     """
     return cast(F, numba.njit(cache=True, nogil=True, error_model="numpy", _nrt=False)(function))
+
+
+def njit_step(function: F) -> F:
+    """As `njit_bare`, for the steps of a hot loop: LLVM pastes them into their callers."""
+    return cast(F, numba.njit(cache=True, nogil=True, error_model="numpy", _nrt=False, forceinline=True)(function))
+
+
+if numba.config.DISABLE_JIT:
+
+    def prefetch(words: NDArray[np.int64], at: int) -> None:
+        """Nothing to send for without the JIT."""
+
+else:
+
+    @numba.extending.intrinsic  # type: ignore[untyped-decorator]
+    def prefetch(context: Any, words: Any, at: Any) -> Any:
+        """Send for the cache line of `words[at]`, without waiting for it."""
+
+        def emit(target: Any, builder: Any, signature: Any, values: Any) -> Any:
+            array = target.make_array(signature.args[0])(target, builder, values[0])
+            place = builder.bitcast(builder.gep(array.data, [values[1]]), ir.PointerType(ir.IntType(8)))
+            number = ir.IntType(32)
+            kind = ir.FunctionType(ir.VoidType(), [place.type, number, number, number])
+            function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+            # To be written to (1), kept in all caches (3), data (1).
+            builder.call(function, [place, number(1), number(3), number(1)])
+            return target.get_dummy_value()
+
+        return numba.types.void(words, at), emit

@@ -220,12 +220,12 @@ def test_ipv6_fragments_join_the_first() -> None:
 def test_random_bytes_get_a_verdict(data: bytes, link: int, more: int) -> None:
     buffer = np.frombuffer(b"\x45" * 8 + data + b"\x45" * 64, np.uint8).copy()
     fields = np.zeros(FIELDS, np.int64)
-    verdict = decode_frame(buffer, 8, len(data), len(data) + more, link, True, fields)
+    verdict = decode_frame(buffer, 8, len(data), len(data) + more, link, True, fields, 0)
     assert 0 <= verdict < SHED
     # It reads within the frame alone: other surroundings, same verdict and fields.
     surrounded = np.frombuffer(b"\xff" * 8 + data + b"\xff" * 64, np.uint8).copy()
     again = np.zeros(FIELDS, np.int64)
-    assert decode_frame(surrounded, 8, len(data), len(data) + more, link, True, again) == verdict
+    assert decode_frame(surrounded, 8, len(data), len(data) + more, link, True, again, 0) == verdict
     assert (fields == again).all()
 
 

@@ -9,7 +9,7 @@ from kshot.flows.layout import (
     STATUS_STATE,
     STATUS_WAS_CLOSED,
 )
-from kshot.jit import njit_bare
+from kshot.jit import njit_bare, njit_step
 
 FIN, SYN, RST, PSH, ACK = 1, 2, 4, 8, 16
 
@@ -23,7 +23,7 @@ S0, S1, SF, REJ, S2, S3, RSTO, RSTR, RSTOS0, RSTRH, SH, SHR, OTH = range(13)
 """In the order of records.flows.CONN_STATES."""
 
 
-@njit_bare
+@njit_step
 def follow_tcp(status: int, side: int, flags: int) -> int:
     """The status bits after `side` has sent a segment with `flags`.
 

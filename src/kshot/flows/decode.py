@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kshot.flows.layout import int64
-from kshot.jit import njit_bare
+from kshot.jit import njit_bare, njit_step
 
 Bytes = NDArray[np.uint8]
 Words = NDArray[np.int64]
@@ -35,7 +35,10 @@ F_FRAGMENT = 14
 """0 whole, 1 the first fragment (it tells the later ones their flow), 2 a later one."""
 F_FRAGMENT_KEY = 15
 """Six words: addresses as they stand, protocol and identification, network."""
-FIELDS = 21
+F_HASH = 21
+F_VERDICT = 22
+"""These two are for whoever decodes many frames before it looks at the first."""
+FIELDS = 23
 
 KEY_IPV6 = 1 << 8
 KEY_ONE_WAY = 1 << 9
@@ -53,13 +56,13 @@ _ETHERNET, _TYPE, _RAW, _IPV4, _IPV6, _PPP = range(6)
 _OUTSIDE = -1
 
 
-@njit_bare
+@njit_step
 def be16(buffer: Bytes, at: int) -> int:
     """Two bytes, most significant first."""
     return (int64(buffer[at]) << 8) | int64(buffer[at + 1])
 
 
-@njit_bare
+@njit_step
 def be32(buffer: Bytes, at: int) -> int:
     """Four bytes, most significant first."""
     return (be16(buffer, at) << 16) | be16(buffer, at + 2)
@@ -92,9 +95,19 @@ def icmp_ports(version6: bool, kind: int, code: int) -> tuple[int, int, bool]:
     return kind, code, True
 
 
-@njit_bare
+@njit_step
 def _set_key(
-    fields: Words, a: int, b: int, c: int, d: int, sport: int, dport: int, ports: int, network: int, one_way: bool
+    fields: Words,
+    to: int,
+    a: int,
+    b: int,
+    c: int,
+    d: int,
+    sport: int,
+    dport: int,
+    ports: int,
+    network: int,
+    one_way: bool,
 ) -> None:
     """Write the flow key with its lower endpoint first, and which side sent this packet. Any fixed order will do."""
     upper = a > c or (a == c and (b > d or (b == d and sport > dport)))
@@ -103,19 +116,19 @@ def _set_key(
         if not upper:
             ports |= KEY_ONE_WAY_UP
     if upper:
-        fields[F_KEY] = c
-        fields[F_KEY + 1] = d
-        fields[F_KEY + 2] = a
-        fields[F_KEY + 3] = b
-        fields[F_KEY + 4] = (dport << 32) | (sport << 16) | ports
+        fields[to + F_KEY] = c
+        fields[to + F_KEY + 1] = d
+        fields[to + F_KEY + 2] = a
+        fields[to + F_KEY + 3] = b
+        fields[to + F_KEY + 4] = (dport << 32) | (sport << 16) | ports
     else:
-        fields[F_KEY] = a
-        fields[F_KEY + 1] = b
-        fields[F_KEY + 2] = c
-        fields[F_KEY + 3] = d
-        fields[F_KEY + 4] = (sport << 32) | (dport << 16) | ports
-    fields[F_KEY + 5] = network
-    fields[F_SIDE] = 1 if upper else 0
+        fields[to + F_KEY] = a
+        fields[to + F_KEY + 1] = b
+        fields[to + F_KEY + 2] = c
+        fields[to + F_KEY + 3] = d
+        fields[to + F_KEY + 4] = (sport << 32) | (dport << 16) | ports
+    fields[to + F_KEY + 5] = network
+    fields[to + F_SIDE] = 1 if upper else 0
 
 
 @njit_bare
@@ -216,9 +229,11 @@ def _gtpu_payload(buffer: Bytes, at: int, captured_end: int) -> int:
     return -1
 
 
-@njit_bare
-def decode_frame(buffer: Bytes, start: int, captured: int, wire: int, link: int, unwrap: bool, fields: Words) -> int:
-    """Decode one frame into `fields` and return its verdict; `fields` holds a packet only if that is METERED.
+@njit_step
+def decode_frame(
+    buffer: Bytes, start: int, captured: int, wire: int, link: int, unwrap: bool, fields: Words, to: int
+) -> int:
+    """Decode one frame into `fields[to:]` and return its verdict; they hold a packet only if that is METERED.
 
     buffer: all frames; start, captured: where this one lies. wire: its length on the wire, never below captured.
     unwrap: look into tunnels, up to four deep. Reads within buffer[start : start + captured] alone, in bounded time.
@@ -237,7 +252,7 @@ def decode_frame(buffer: Bytes, start: int, captured: int, wire: int, link: int,
     tags = int64(0)
     a = b = c = d = int64(0)
     fragment = 0
-    fields[F_FRAGMENT] = 0
+    fields[to + F_FRAGMENT] = 0
     for _ in range(_MAX_LAYERS):
         protocol = int64(0)
         ports = int64(0)
@@ -473,24 +488,24 @@ def decode_frame(buffer: Bytes, start: int, captured: int, wire: int, link: int,
                 sport = be16(buffer, at)
                 dport = be16(buffer, at + 2)
         payload = max(0, at + size - payload_start)
-        _set_key(fields, a, b, c, d, sport, dport, ports, place, one_way)
-        fields[F_PAYLOAD] = payload
-        fields[F_PAYLOAD_START] = payload_start
-        fields[F_PAYLOAD_CAPTURED] = max(0, min(payload, captured_end - payload_start))
-        fields[F_FLAGS] = flags
-        fields[F_WINDOW] = window
-        fields[F_TTL] = ttl
-        fields[F_PROTOCOL] = protocol
+        _set_key(fields, to, a, b, c, d, sport, dport, ports, place, one_way)
+        fields[to + F_PAYLOAD] = payload
+        fields[to + F_PAYLOAD_START] = payload_start
+        fields[to + F_PAYLOAD_CAPTURED] = max(0, min(payload, captured_end - payload_start))
+        fields[to + F_FLAGS] = flags
+        fields[to + F_WINDOW] = window
+        fields[to + F_TTL] = ttl
+        fields[to + F_PROTOCOL] = protocol
         if (first or later) and fragment == 0:
             # Only the outermost fragmentation is followed.
             fragment = 2 if later else 1
-            fields[F_FRAGMENT] = fragment
-            fields[F_FRAGMENT_KEY] = a
-            fields[F_FRAGMENT_KEY + 1] = b
-            fields[F_FRAGMENT_KEY + 2] = c
-            fields[F_FRAGMENT_KEY + 3] = d
-            fields[F_FRAGMENT_KEY + 4] = (identification << 16) | ports
-            fields[F_FRAGMENT_KEY + 5] = place
+            fields[to + F_FRAGMENT] = fragment
+            fields[to + F_FRAGMENT_KEY] = a
+            fields[to + F_FRAGMENT_KEY + 1] = b
+            fields[to + F_FRAGMENT_KEY + 2] = c
+            fields[to + F_FRAGMENT_KEY + 3] = d
+            fields[to + F_FRAGMENT_KEY + 4] = (identification << 16) | ports
+            fields[to + F_FRAGMENT_KEY + 5] = place
         found = True
         if later or not unwrap or tunnels == _MAX_TUNNELS:
             break

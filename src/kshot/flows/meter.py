@@ -27,7 +27,7 @@ from kshot.flows.layout import (
     SECOND,
 )
 from kshot.flows.pools import Arena, make_arena
-from kshot.flows.table import end_all, meter_frames
+from kshot.flows.table import BLOCK_FRAMES, end_all, meter_frames
 from kshot.records.frames import FrameBatch
 
 LEAST_MEMORY_BYTES = 2**20
@@ -91,7 +91,7 @@ class FlowMeter:
         self.tunnels = tunnels
         self.memory_bytes = memory_bytes
         self._arena: Arena | None = None
-        self._fields = np.zeros(FIELDS, np.int64)
+        self._fields = np.zeros(BLOCK_FRAMES * FIELDS, np.int64)
         self._frames: list[pl.DataFrame] = []
 
     def _opened(self) -> Arena:

@@ -41,7 +41,7 @@ from kshot.flows.layout import (
     int64,
 )
 from kshot.flows.pools import Floats, Halves, Octets, Singles, Words
-from kshot.jit import njit_bare
+from kshot.jit import njit_bare, njit_step
 from kshot.records.flows import PAYLOAD_BYTES, SEQUENCE_PACKETS
 
 
@@ -54,7 +54,7 @@ def clear_counts(words: Words, at: int, time: int) -> None:
         words[i] = 0
 
 
-@njit_bare
+@njit_step
 def add_packet(
     words: Words,
     halves: Halves,
@@ -158,7 +158,7 @@ def replay_small(
         )
 
 
-@njit_bare
+@njit_step
 def keep_payload(
     words: Words,
     halves: Halves,
@@ -186,7 +186,7 @@ def keep_payload(
     words[at] = length
 
 
-@njit_bare
+@njit_step
 def block_of(words: Words, at: int, side: int) -> int:
     """The payload block of one side of the record at `at`; 0 is none."""
     return int64((words[at + BLOCKS] >> (32 * side)) & 0xFFFFFFFF)

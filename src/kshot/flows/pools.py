@@ -48,7 +48,7 @@ from kshot.flows.layout import (
     TOUCHED,
     int64,
 )
-from kshot.jit import njit_bare
+from kshot.jit import njit_bare, njit_step
 
 Words = NDArray[np.int64]
 Halves = NDArray[np.int32]
@@ -119,7 +119,7 @@ def make_arena(memory_bytes: int, *, idle_nanoseconds: int, active_nanoseconds: 
     return Arena(words, words.view(np.int32), words.view(np.float64), words.view(np.float32), words.view(np.uint8))
 
 
-@njit_bare
+@njit_step
 def hash_key(words: Words, at: int, seed: int) -> int:
     """31 bits of the six-word key at `at`. Products stay below 2**63, so nothing overflows with or without the JIT."""
     value = seed
@@ -133,7 +133,7 @@ def hash_key(words: Words, at: int, seed: int) -> int:
     return (value ^ (value >> 15)) & 0x7FFFFFFF
 
 
-@njit_bare
+@njit_step
 def base_of(words: Words, record: int) -> int:
     """Where a record begins. Small records are numbered first, full ones after them."""
     small = words[C_SMALL_CAPACITY]
@@ -142,7 +142,7 @@ def base_of(words: Words, record: int) -> int:
     return int64(words[C_FULL] + (record - small) * FULL_WORDS)
 
 
-@njit_bare
+@njit_step
 def append_to_list(words: Words, halves: Halves, record: int, which: int) -> None:
     """Put a record that is in no list at the end of one."""
     links = 2 * words[C_LINKS]
@@ -160,7 +160,7 @@ def append_to_list(words: Words, halves: Halves, record: int, which: int) -> Non
         words[at + QUEUED] = words[at + TOUCHED]
 
 
-@njit_bare
+@njit_step
 def take_from_list(words: Words, halves: Halves, record: int) -> None:
     """Take a record out of the list it is in."""
     links = 2 * words[C_LINKS]

@@ -18,6 +18,7 @@ from kshot.flows.decode import (
     F_FLAGS,
     F_FRAGMENT,
     F_FRAGMENT_KEY,
+    F_HASH,
     F_KEY,
     F_PAYLOAD,
     F_PAYLOAD_CAPTURED,
@@ -25,7 +26,9 @@ from kshot.flows.decode import (
     F_PROTOCOL,
     F_SIDE,
     F_TTL,
+    F_VERDICT,
     F_WINDOW,
+    FIELDS,
     METERED,
     Bytes,
     decode_frame,
@@ -66,6 +69,7 @@ from kshot.flows.layout import (
     FRAGMENT_WAYS,
     FRAGMENT_WORDS,
     FULL_WORDS,
+    GAPS,
     KEY_WORDS,
     LAST_TIME,
     LATEST_NANOSECONDS,
@@ -79,6 +83,9 @@ from kshot.flows.layout import (
     LISTS,
     QUEUED,
     ROW_WORDS,
+    SIDE_WORDS,
+    SIDES,
+    SIZES,
     SLACK_NANOSECONDS,
     SLICE,
     SMALL_HAS_WINDOW,
@@ -118,8 +125,10 @@ from kshot.flows.pools import (
     new_small,
     take_from_list,
 )
-from kshot.jit import njit_bare
+from kshot.jit import njit_bare, njit_step, prefetch
 
+BLOCK_FRAMES = 64
+"""Frames decoded before the table sees the first of them."""
 _ROWS_IN_RESERVE = 40
 """More rows than one packet can fill: what the sweep ends, what is evicted for it, its own flow's last slice."""
 _SWEEP = 8
@@ -179,7 +188,7 @@ def end_flow(
     free_record(words, record)
 
 
-@njit_bare
+@njit_step
 def _last_time(words: Words, record: int, at: int) -> int:
     """When the last packet of a record came, by packet time."""
     if record >= words[C_SMALL_CAPACITY]:
@@ -233,7 +242,6 @@ def sweep(words: Words, halves: Halves, floats: Floats, singles: Singles, octets
     packet arrives for it, so the sweep decides when a flow is written, never what is in it.
     """
     which = words[C_TURN]
-    words[C_TURN] = which + 1 if which + 1 < LISTS else 0
     limit = SLACK_NANOSECONDS
     limit += LINGER_NANOSECONDS if which == LIST_CLOSED_SMALL or which == LIST_CLOSED_FULL else words[C_IDLE]
     clock = words[C_CLOCK]
@@ -257,7 +265,7 @@ def sweep(words: Words, halves: Halves, floats: Floats, singles: Singles, octets
             _move(words, halves, floats, singles, octets, record, which)
 
 
-@njit_bare
+@njit_step
 def _advance_clock(words: Words, time: int) -> None:
     """Let the meter's clock follow packet time, but never backwards, and never after a stray packet alone."""
     if not words[C_STARTED]:
@@ -279,13 +287,13 @@ def _advance_clock(words: Words, time: int) -> None:
 
 
 @njit_bare
-def _join_fragment(words: Words, fields: Words, time: int) -> None:
+def _join_fragment(words: Words, fields: Words, of: int, time: int) -> None:
     """A first fragment leaves its flow behind for the later ones; a later one takes it over.
 
     A set holds four; the longest unused gives way. A later fragment that finds none keeps its key without ports.
     """
     place = words[C_FRAGMENTS] + FRAGMENT_WORDS * FRAGMENT_WAYS * (
-        hash_key(fields, F_FRAGMENT_KEY, words[C_SEED]) & words[C_FRAGMENT_MASK]
+        hash_key(fields, of + F_FRAGMENT_KEY, words[C_SEED]) & words[C_FRAGMENT_MASK]
     )
     chosen = place
     found = False
@@ -293,28 +301,28 @@ def _join_fragment(words: Words, fields: Words, time: int) -> None:
         entry = place + i * FRAGMENT_WORDS
         same = words[entry + FRAGMENT_FILLED] != 0
         for j in range(KEY_WORDS):
-            same = same and words[entry + j] == fields[F_FRAGMENT_KEY + j]
+            same = same and words[entry + j] == fields[of + F_FRAGMENT_KEY + j]
         if same:
             chosen = entry
             found = abs(time - words[entry + FRAGMENT_TIME]) <= FRAGMENT_NANOSECONDS
             break
         if words[entry + FRAGMENT_TIME] < words[chosen + FRAGMENT_TIME]:
             chosen = entry
-    if fields[F_FRAGMENT] == 1:
+    if fields[of + F_FRAGMENT] == 1:
         for j in range(KEY_WORDS):
-            words[chosen + j] = fields[F_FRAGMENT_KEY + j]
-            words[chosen + KEY_WORDS + j] = fields[F_KEY + j]
-        words[chosen + FRAGMENT_SIDE] = fields[F_SIDE]
+            words[chosen + j] = fields[of + F_FRAGMENT_KEY + j]
+            words[chosen + KEY_WORDS + j] = fields[of + F_KEY + j]
+        words[chosen + FRAGMENT_SIDE] = fields[of + F_SIDE]
         words[chosen + FRAGMENT_TIME] = time
         words[chosen + FRAGMENT_FILLED] = 1
     elif found:
         for j in range(KEY_WORDS):
-            fields[F_KEY + j] = words[chosen + KEY_WORDS + j]
-        fields[F_SIDE] = words[chosen + FRAGMENT_SIDE]
-        fields[F_PROTOCOL] = fields[F_KEY + 4] & 255
+            fields[of + F_KEY + j] = words[chosen + KEY_WORDS + j]
+        fields[of + F_SIDE] = words[chosen + FRAGMENT_SIDE]
+        fields[of + F_PROTOCOL] = fields[of + F_KEY + 4] & 255
 
 
-@njit_bare
+@njit_step
 def _settle_originator(status: int, side: int, flags: int) -> int:
     """The side of the first SYN without ACK is the originator, or the other side than that of the first SYN+ACK."""
     if flags & SYN and not status & STATUS_SYN:
@@ -325,7 +333,7 @@ def _settle_originator(status: int, side: int, flags: int) -> int:
     return status
 
 
-@njit_bare
+@njit_step
 def _keep(
     words: Words,
     halves: Halves,
@@ -337,9 +345,10 @@ def _keep(
     side: int,
     buffer: Bytes,
     fields: Words,
+    of: int,
 ) -> None:
     """Keep the packet's first payload bytes, as far as its side has room for them."""
-    captured = fields[F_PAYLOAD_CAPTURED]
+    captured = fields[of + F_PAYLOAD_CAPTURED]
     if captured <= 0:
         return
     block = block_of(words, at, side)
@@ -353,7 +362,16 @@ def _keep(
             return
         words[at + BLOCKS] |= block << (32 * side)
     keep_payload(
-        words, halves, floats, singles, octets, block, buffer, fields[F_PAYLOAD_START], captured, fields[F_PAYLOAD]
+        words,
+        halves,
+        floats,
+        singles,
+        octets,
+        block,
+        buffer,
+        fields[of + F_PAYLOAD_START],
+        captured,
+        fields[of + F_PAYLOAD],
     )
 
 
@@ -369,6 +387,7 @@ def _open_flow(
     wire: int,
     buffer: Bytes,
     fields: Words,
+    of: int,
 ) -> None:
     """A flow's first packet: a small record."""
     record = new_small(words)
@@ -377,23 +396,23 @@ def _open_flow(
         record = new_small(words)
     at = base_of(words, record)
     for i in range(KEY_WORDS):
-        words[at + i] = fields[F_KEY + i]
-    side = fields[F_SIDE]
+        words[at + i] = fields[of + F_KEY + i]
+    side = fields[of + F_SIDE]
     status = (hashed << 32) | (side << STATUS_SIDES)
     if side:
         status |= STATUS_ORIGINATOR
-    if fields[F_PROTOCOL] == 6:
-        status = _settle_originator(follow_tcp(status, side, fields[F_FLAGS]), side, fields[F_FLAGS])
+    if fields[of + F_PROTOCOL] == 6:
+        status = _settle_originator(follow_tcp(status, side, fields[of + F_FLAGS]), side, fields[of + F_FLAGS])
     words[at + TOUCHED] = words[C_CLOCK]
     words[at + STATUS] = status
     words[at + BLOCKS] = 0
-    _note(words, halves, floats, singles, octets, at, 0, time, wire, fields)
+    _note(words, halves, floats, singles, octets, at, 0, time, wire, fields, of)
     words[words[C_SLOTS] + find_slot(words, hashed, -1)] = (hashed << 32) | (record + 1)
     append_to_list(words, halves, record, LIST_CLOSED_SMALL if status & STATUS_CLOSED else LIST_ONE)
-    _keep(words, halves, floats, singles, octets, record, at, side, buffer, fields)
+    _keep(words, halves, floats, singles, octets, record, at, side, buffer, fields, of)
 
 
-@njit_bare
+@njit_step
 def _note(
     words: Words,
     halves: Halves,
@@ -405,13 +424,14 @@ def _note(
     time: int,
     wire: int,
     fields: Words,
+    of: int,
 ) -> None:
     """Note a packet in a small record."""
     words[at + SMALL_TIMES + index] = time
-    sizes = (wire << 31) | fields[F_PAYLOAD]
-    words[at + SMALL_SIZES + index] = sizes | SMALL_HAS_WINDOW if fields[F_WINDOW] >= 0 else sizes
+    sizes = (wire << 31) | fields[of + F_PAYLOAD]
+    words[at + SMALL_SIZES + index] = sizes | SMALL_HAS_WINDOW if fields[of + F_WINDOW] >= 0 else sizes
     # Signed: the top flag bit makes the half negative, and is masked out again when it is read.
-    traits = (fields[F_FLAGS] << 24) | (fields[F_TTL] << 16) | (fields[F_WINDOW] & 0xFFFF)
+    traits = (fields[of + F_FLAGS] << 24) | (fields[of + F_TTL] << 16) | (fields[of + F_WINDOW] & 0xFFFF)
     halves[2 * (at + SMALL_TRAITS) + index] = traits - (1 << 32) if traits >= 1 << 31 else traits
 
 
@@ -449,7 +469,7 @@ def _slice(
             words[words[C_BLOCKS] + block * BLOCK_WORDS] = 0
 
 
-@njit_bare
+@njit_step
 def _continue_flow(
     words: Words,
     halves: Halves,
@@ -461,10 +481,11 @@ def _continue_flow(
     wire: int,
     buffer: Bytes,
     fields: Words,
+    of: int,
 ) -> None:
     """A further packet of a known flow."""
     at = base_of(words, record)
-    side = fields[F_SIDE]
+    side = fields[of + F_SIDE]
     status = words[at + STATUS]
     small = record < words[C_SMALL_CAPACITY]
     over = time - words[at + (SMALL_TIMES if small else FIRST_TIME)] >= words[C_ACTIVE]
@@ -476,14 +497,14 @@ def _continue_flow(
     if over:
         _slice(words, halves, floats, singles, octets, record, time)
     which = status & STATUS_LIST
-    if fields[F_PROTOCOL] == 6:
-        status = follow_tcp(status, side, fields[F_FLAGS])
+    if fields[of + F_PROTOCOL] == 6:
+        status = follow_tcp(status, side, fields[of + F_FLAGS])
         if small or words[at + TOTAL_PACKETS] == 2:
-            status = _settle_originator(status, side, fields[F_FLAGS])
+            status = _settle_originator(status, side, fields[of + F_FLAGS])
     words[at + TOUCHED] = words[C_CLOCK]
     if small:
         status |= STATUS_SECOND | (side << (STATUS_SIDES + 1))
-        _note(words, halves, floats, singles, octets, at, 1, time, wire, fields)
+        _note(words, halves, floats, singles, octets, at, 1, time, wire, fields, of)
         wanted = LIST_CLOSED_SMALL if status & STATUS_CLOSED else LIST_TWO
     else:
         words[at + TOTAL_PACKETS] += 1
@@ -497,10 +518,10 @@ def _continue_flow(
             side,
             time,
             wire,
-            fields[F_PAYLOAD],
-            fields[F_FLAGS],
-            fields[F_WINDOW],
-            fields[F_TTL],
+            fields[of + F_PAYLOAD],
+            fields[of + F_FLAGS],
+            fields[of + F_WINDOW],
+            fields[of + F_TTL],
         )
         wanted = LIST_YOUNG if words[at + TOTAL_PACKETS] < ESTABLISHED_PACKETS else LIST_ESTABLISHED
         if status & STATUS_CLOSED:
@@ -508,11 +529,11 @@ def _continue_flow(
     words[at + STATUS] = status
     if wanted != which:
         _move(words, halves, floats, singles, octets, record, wanted)
-    _keep(words, halves, floats, singles, octets, record, at, side, buffer, fields)
+    _keep(words, halves, floats, singles, octets, record, at, side, buffer, fields, of)
 
 
-@njit_bare
-def _lookup(words: Words, hashed: int, fields: Words) -> int:
+@njit_step
+def _lookup(words: Words, hashed: int, fields: Words, of: int) -> int:
     """The record of the packet's flow, or -1."""
     slots = words[C_SLOTS]
     mask = words[C_SLOT_MASK]
@@ -526,10 +547,71 @@ def _lookup(words: Words, hashed: int, fields: Words) -> int:
             at = base_of(words, record)
             same = True
             for i in range(KEY_WORDS):
-                same = same and words[at + i] == fields[F_KEY + i]
+                same = same and words[at + i] == fields[of + F_KEY + i]
             if same:
                 return int64(record)
         place = (place + 1) & mask
+
+
+@njit_step
+def _decode_block(
+    words: Words,
+    fields: Words,
+    buffer: Bytes,
+    offsets: NDArray[np.int64],
+    captured_bytes: NDArray[np.int32],
+    wire_bytes: NDArray[np.int32],
+    link_types: NDArray[np.int32],
+    first: int,
+    last: int,
+) -> None:
+    """Decode frames `first` to `last` and send for what they will need of the table.
+
+    Nearly every packet's flow lies far from the processor. Sent for one by one each would be waited for; so the waits
+    overlap.
+    """
+    unwrap = words[C_UNWRAP] != 0
+    seed = words[C_SEED]
+    slots = words[C_SLOTS]
+    mask = words[C_SLOT_MASK]
+    for i in range(first, last):
+        of = (i - first) * FIELDS
+        captured = int64(captured_bytes[i])
+        wire = int64(max(wire_bytes[i], captured_bytes[i]))
+        verdict = decode_frame(buffer, offsets[i], captured, wire, int64(link_types[i]), unwrap, fields, of)
+        fields[of + F_VERDICT] = verdict
+        if verdict == METERED:
+            hashed = hash_key(fields, of + F_KEY, seed)
+            fields[of + F_HASH] = hashed
+            prefetch(words, slots + (hashed & mask))
+    for i in range(first, last):
+        of = (i - first) * FIELDS
+        if fields[of + F_VERDICT] == METERED:
+            record = (words[slots + (fields[of + F_HASH] & mask)] & 0xFFFFFFFF) - 1
+            if record >= 0:
+                at = base_of(words, record)
+                prefetch(words, at)
+                prefetch(words, at + 8)
+                if record >= words[C_SMALL_CAPACITY]:
+                    own = at + SIDES + fields[of + F_SIDE] * SIDE_WORDS
+                    prefetch(words, own)
+                    prefetch(words, own + 8)
+                    prefetch(words, at + SIZES)
+                    prefetch(words, at + GAPS)
+
+
+@njit_step
+def _due(words: Words) -> bool:
+    """Whether the sweep has anything to do in the list whose turn it is."""
+    which = words[C_TURN]
+    record = words[C_HEADS + which]
+    if record < 0:
+        return False
+    limit = SLACK_NANOSECONDS
+    limit += LINGER_NANOSECONDS if which == LIST_CLOSED_SMALL or which == LIST_CLOSED_FULL else words[C_IDLE]
+    at = base_of(words, record)
+    waiting = QUEUED if record >= words[C_SMALL_CAPACITY] else TOUCHED
+    return bool(words[C_CLOCK] - words[at + waiting] > limit)
 
 
 @njit_bare
@@ -552,37 +634,44 @@ def meter_frames(
 
     Shapes: offsets, captured_bytes, wire_bytes, times (nanoseconds) and link_types (n,), all frames in `buffer`.
     """
-    unwrap = words[C_UNWRAP] != 0
-    for i in range(begin, len(offsets)):
-        if words[C_ROWS_USED] + _ROWS_IN_RESERVE > words[C_ROW_CAPACITY]:
-            return i
-        time = min(max(times[i], 0), LATEST_NANOSECONDS)
-        _advance_clock(words, time)
-        sweep(words, halves, floats, singles, octets)
-        wire = int64(max(wire_bytes[i], captured_bytes[i]))
-        verdict = decode_frame(buffer, offsets[i], int64(captured_bytes[i]), wire, int64(link_types[i]), unwrap, fields)
-        words[C_METERED + verdict] += 1
-        if verdict != METERED:
-            continue
-        if fields[F_FRAGMENT]:
-            _join_fragment(words, fields, time)
-        hashed = hash_key(fields, F_KEY, words[C_SEED])
-        record = _lookup(words, hashed, fields)
-        if record >= 0:
-            at = base_of(words, record)
-            status = words[at + STATUS]
-            last = _last_time(words, record, at)
-            closed = status & STATUS_CLOSED
-            limit = LINGER_NANOSECONDS if closed else words[C_IDLE]
-            anew = closed and fields[F_FLAGS] & (SYN | ACK) == SYN
-            if anew or abs(time - last) > limit:
-                end_flow(words, halves, floats, singles, octets, record, END_IDLE)
-                record = int64(-1)
-        if record >= 0:
-            _continue_flow(words, halves, floats, singles, octets, record, time, wire, buffer, fields)
-        else:
-            _open_flow(words, halves, floats, singles, octets, hashed, time, wire, buffer, fields)
-    return len(offsets)
+    n = len(offsets)
+    for first in range(begin, n, BLOCK_FRAMES):
+        last = min(n, first + BLOCK_FRAMES)
+        _decode_block(words, fields, buffer, offsets, captured_bytes, wire_bytes, link_types, first, last)
+        for i in range(first, last):
+            if words[C_ROWS_USED] + _ROWS_IN_RESERVE > words[C_ROW_CAPACITY]:
+                return i
+            of = (i - first) * FIELDS
+            time = min(max(times[i], 0), LATEST_NANOSECONDS)
+            _advance_clock(words, time)
+            if _due(words):
+                sweep(words, halves, floats, singles, octets)
+            words[C_TURN] = words[C_TURN] + 1 if words[C_TURN] + 1 < LISTS else 0
+            verdict = fields[of + F_VERDICT]
+            words[C_METERED + verdict] += 1
+            if verdict != METERED:
+                continue
+            if fields[of + F_FRAGMENT]:
+                _join_fragment(words, fields, of, time)
+                fields[of + F_HASH] = hash_key(fields, of + F_KEY, words[C_SEED])
+            hashed = fields[of + F_HASH]
+            wire = int64(max(wire_bytes[i], captured_bytes[i]))
+            record = _lookup(words, hashed, fields, of)
+            if record >= 0:
+                at = base_of(words, record)
+                status = words[at + STATUS]
+                last_time = _last_time(words, record, at)
+                closed = status & STATUS_CLOSED
+                limit = LINGER_NANOSECONDS if closed else words[C_IDLE]
+                anew = closed and fields[of + F_FLAGS] & (SYN | ACK) == SYN
+                if anew or abs(time - last_time) > limit:
+                    end_flow(words, halves, floats, singles, octets, record, END_IDLE)
+                    record = int64(-1)
+            if record >= 0:
+                _continue_flow(words, halves, floats, singles, octets, record, time, wire, buffer, fields, of)
+            else:
+                _open_flow(words, halves, floats, singles, octets, hashed, time, wire, buffer, fields, of)
+    return n
 
 
 @njit_bare
