@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from kshot.detection.blas import one_blas_thread
 from kshot.detection.calibration import Calibration
 from kshot.detection.model import Model
 
@@ -60,7 +61,8 @@ class Detector:
         """Indices of the support rows that were fitted on."""
         self.support = support[self.rows]
         self.labels = labels[self.rows]
-        self.model = Model(self.support, self.labels, rng, n_trees=n_trees)
+        with one_blas_thread():
+            self.model = Model(self.support, self.labels, rng, n_trees=n_trees)
         self._held_back: pl.DataFrame | None = support[held_back] if len(held_back) else None
         self._benign_scores: Floats | None = None
         self._calibrations: dict[bool, Calibration | None] = {}
@@ -90,11 +92,12 @@ class Detector:
 
     def judge(self, frame: pl.DataFrame, *, unknown: bool) -> Judged:
         """Score (n) rows and calibrate them, over all threats and, with `unknown`, over being unlike the reference."""
-        found = self.model.scores(frame)
+        with one_blas_thread():
+            found = self.model.scores(frame)
+            calibration = self.calibration(unknown=unknown)
         scores = np.column_stack([found.threats, found.unusual])
         if not unknown and self.model.n_threats:
             scores = scores[:, :-1]
-        calibration = self.calibration(unknown=unknown)
         surprises = scores if calibration is None else calibration.surprises(scores)
         best = np.zeros(len(frame), np.intp)
         if self.model.n_threats:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from kshot.detection.forest_kernels import grow_forest, walk
+from kshot.detection.forest_kernels import NODE, grow_forest, pack, walk
 
 Floats = NDArray[np.float64]
 _SHARE_KEPT = 0.63
@@ -20,18 +20,18 @@ _FLOOR = 1e-3
 class Forest:
     """Trees over one encoding of the rows (Geurts, Ernst and Wehenkel 2006), flat in memory."""
 
+    nodes: NDArray[np.void]
+    """(nodes,) of dtype NODE."""
     roots: NDArray[np.int64]
     """(trees + 1,) where each tree's nodes begin."""
-    feature: NDArray[np.int32]
-    threshold: NDArray[np.float32]
-    child: NDArray[np.int32]
-    """Left child, counted from the tree's root; the right one is next to it; 0 at a leaf."""
+    steps: NDArray[np.int64]
+    """(trees,) how deep each is."""
     value: NDArray[np.float32]
     """(nodes, 1 + threats) class shares, benign first."""
 
     def logits(self, rows: NDArray[np.float32]) -> Floats:
         """(n, threats) log-odds of each threat against benign, all classes weighing the same."""
-        return threat_logits(walk(rows, self.roots, self.feature, self.threshold, self.child, self.value))
+        return threat_logits(walk(np.ascontiguousarray(rows), self.nodes, self.roots, self.steps, self.value))
 
 
 def grow(
@@ -57,11 +57,13 @@ def grow(
     seed = int(rng.integers(2**62))
     columns = np.ascontiguousarray(rows.T)
     grown = grow_forest(columns, labels.astype(np.int64), keep, n_trees, n_tried, min_leaf, seed)
-    forest, shares, times = Forest(*grown[:5]), grown[5], grown[6]
+    roots, feature, threshold, child, value, shares, times = grown
+    forest = Forest(np.empty(len(feature), NODE), roots, np.empty(n_trees, np.int64), value)
+    pack(forest.nodes, roots, feature, threshold, child, value, forest.steps)
     held_out = threat_logits(shares / np.maximum(times, 1.0)[:, None])
     never = np.flatnonzero(times == 0)
     if len(never):
-        held_out[never] = forest.logits(np.ascontiguousarray(rows[never]))
+        held_out[never] = forest.logits(rows[never])
         held_out[never[labels[never] > 0]] = np.nan
     return forest, held_out
 

@@ -7,6 +7,14 @@ from numpy.typing import NDArray
 
 from kshot.jit import njit, njit_inline
 
+NODE = np.dtype(
+    [("threshold", np.float32), ("feature", np.uint32), ("child", np.uint32), ("label", np.uint32)], align=True
+)
+"""One node in 16 bytes: a row goes to `child` + (its feature > threshold); `label` is the class of a pure leaf."""
+MIXED = np.uint32(0xFFFFFFFF)
+"""`label` where a node holds several classes."""
+_BLOCK_ROWS = 64
+
 
 @njit_inline
 def _next(state: NDArray[np.uint64]) -> np.uint64:
@@ -227,26 +235,82 @@ def _longer(array: NDArray[np.int32], length: int) -> NDArray[np.int32]:
 
 
 @njit
-def walk(
-    rows: NDArray[np.float32],
+def pack(
+    nodes: NDArray[np.void],
     roots: NDArray[np.int64],
     feature: NDArray[np.int32],
     threshold: NDArray[np.float32],
     child: NDArray[np.int32],
     value: NDArray[np.float32],
+    steps: NDArray[np.int64],
+) -> None:
+    """Fill `nodes` (NODE) and `steps`, the depth of each tree, from the arrays that `grow_forest` returns.
+
+    A leaf becomes its own child: nothing exceeds its threshold. So a walk of as many steps as the tree is deep ends at
+    the right leaf without asking on the way whether it is there.
+    """
+    depth = np.zeros(len(nodes), np.int64)
+    for t in range(len(roots) - 1):
+        root, steps[t] = roots[t], 0
+        for i in range(root, roots[t + 1]):
+            node = nodes[i]
+            node["label"] = MIXED
+            if child[i]:
+                node["feature"], node["threshold"], node["child"] = feature[i], threshold[i], root + child[i]
+                depth[node["child"]] = depth[node["child"] + 1] = depth[i] + 1
+                continue
+            node["feature"], node["threshold"], node["child"] = 0, np.inf, i
+            steps[t] = max(steps[t], depth[i])
+            for c in range(value.shape[1]):
+                if value[i, c] == 1.0:
+                    node["label"] = c
+
+
+@njit
+def walk(
+    rows: NDArray[np.float32],
+    nodes: NDArray[np.void],
+    roots: NDArray[np.int64],
+    steps: NDArray[np.int64],
+    value: NDArray[np.float32],
 ) -> NDArray[np.float64]:
-    """(n, features) rows -> (n, classes) class shares, the mean over the trees."""
+    """(n, features) rows in C order -> (n, classes) class shares, the mean over the trees.
+
+    Four rows go down a tree side by side, since a step waits for the one before it and not for the neighbour's; trees
+    stay in the cache for a block of rows.
+    """
     n, n_classes, n_trees = len(rows), value.shape[1], len(roots) - 1
     out = np.zeros((n, n_classes))
-    for i in range(n):
-        row = rows[i]
+    at = np.empty(_BLOCK_ROWS, np.uint32)
+    for start in range(0, n, _BLOCK_ROWS):
+        end = min(n, start + _BLOCK_ROWS)
+        in_fours = end - (end - start) % 4
         for t in range(n_trees):
-            root = roots[t]
-            node = root
-            while child[node]:
-                node = root + child[node] + (row[feature[node]] > threshold[node])
-            for c in range(n_classes):
-                out[i, c] += value[node, c]
-        for c in range(n_classes):
-            out[i, c] /= n_trees
+            root = np.uint32(roots[t])
+            for i in range(start, in_fours, 4):
+                a = b = c = d = root
+                for _ in range(steps[t]):
+                    of_a, of_b, of_c, of_d = nodes[a], nodes[b], nodes[c], nodes[d]
+                    a = np.uint32(of_a["child"] + np.uint32(rows[i, of_a["feature"]] > of_a["threshold"]))
+                    b = np.uint32(of_b["child"] + np.uint32(rows[i + 1, of_b["feature"]] > of_b["threshold"]))
+                    c = np.uint32(of_c["child"] + np.uint32(rows[i + 2, of_c["feature"]] > of_c["threshold"]))
+                    d = np.uint32(of_d["child"] + np.uint32(rows[i + 3, of_d["feature"]] > of_d["threshold"]))
+                at[i - start], at[i - start + 1], at[i - start + 2], at[i - start + 3] = a, b, c, d
+            for i in range(in_fours, end):
+                a = root
+                for _ in range(steps[t]):
+                    of_a = nodes[a]
+                    a = np.uint32(of_a["child"] + np.uint32(rows[i, of_a["feature"]] > of_a["threshold"]))
+                at[i - start] = a
+            for i in range(start, end):
+                leaf = at[i - start]
+                label = nodes[leaf]["label"]
+                if label != MIXED:
+                    out[i, label] += 1.0
+                else:
+                    for k in range(n_classes):
+                        out[i, k] += value[leaf, k]
+    for i in range(n):
+        for k in range(n_classes):
+            out[i, k] /= n_trees
     return out

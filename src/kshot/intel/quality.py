@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from kshot.detection.blas import one_blas_thread
 from kshot.detection.model import Model
 
 _REFERENCE_ROWS = 1_000
@@ -52,7 +53,8 @@ def shot_quality(shots: pl.DataFrame, reference: pl.DataFrame, random_state: int
     generator = np.random.default_rng(random_state)
     rows = generator.permutation(reference.height)[:_REFERENCE_ROWS]
     labels = np.repeat([0, 1], [len(rows), shots.height])
-    model = Model(pl.concat([reference[rows], shots]), labels, generator, n_trees=_TREES)
+    with one_blas_thread():
+        model = Model(pl.concat([reference[rows], shots]), labels, generator, n_trees=_TREES)
     ranks = 1.0 - np.exp(-model.shot_ranks[labels == 1])
     rest = np.array([np.median(np.delete(ranks, i)) for i in range(len(ranks))])
     return ShotQuality(ranks, np.flatnonzero((ranks < _ODD_BELOW) & (rest > _REST_ABOVE)))
