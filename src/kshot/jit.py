@@ -61,20 +61,54 @@ def njit_step(function: F) -> F:
     return cast(F, numba.njit(cache=True, nogil=True, error_model="numpy", _nrt=False, forceinline=True)(function))
 
 
+def _place(target: Any, builder: Any, kind: Any, array: Any, at: Any) -> Any:
+    """Where `array[at]` lies. Unlike numba's own indexing it asks nothing of `at`: it must be within the array."""
+    return builder.gep(target.make_array(kind)(target, builder, array).data, [at])
+
+
+def _reader(bits: int) -> Any:
+    """Make a kernel step that reads a big-endian number of so many bits."""
+
+    def read(context: Any, buffer: Any, at: Any) -> Any:
+        def emit(target: Any, builder: Any, signature: Any, values: Any) -> Any:
+            place = _place(target, builder, signature.args[0], *values)
+            word = builder.load(builder.bitcast(place, ir.PointerType(ir.IntType(bits))), align=1)
+            word = builder.bswap(word)
+            return word if bits == 64 else builder.zext(word, ir.IntType(64))
+
+        return numba.types.int64(buffer, numba.types.int64), emit
+
+    return numba.extending.intrinsic(read)
+
+
 if numba.config.DISABLE_JIT:
 
     def prefetch(words: NDArray[np.int64], at: int) -> None:
         """Nothing to send for without the JIT."""
 
+    def read_be16(buffer: NDArray[np.uint8], at: int) -> int:
+        """The two bytes at `at`, most significant first."""
+        return int.from_bytes(buffer[at : at + 2].tobytes(), "big")
+
+    def read_be32(buffer: NDArray[np.uint8], at: int) -> int:
+        """The four bytes at `at`, most significant first."""
+        return int.from_bytes(buffer[at : at + 4].tobytes(), "big")
+
+    def read_be64(buffer: NDArray[np.uint8], at: int) -> int:
+        """The eight bytes at `at`, most significant first, as a signed number."""
+        return int.from_bytes(buffer[at : at + 8].tobytes(), "big", signed=True)
+
 else:
+    read_be16 = _reader(16)
+    read_be32 = _reader(32)
+    read_be64 = _reader(64)
 
     @numba.extending.intrinsic  # type: ignore[untyped-decorator]
     def prefetch(context: Any, words: Any, at: Any) -> Any:
         """Send for the cache line of `words[at]`, without waiting for it."""
 
         def emit(target: Any, builder: Any, signature: Any, values: Any) -> Any:
-            array = target.make_array(signature.args[0])(target, builder, values[0])
-            place = builder.bitcast(builder.gep(array.data, [values[1]]), ir.PointerType(ir.IntType(8)))
+            place = builder.bitcast(_place(target, builder, signature.args[0], *values), ir.PointerType(ir.IntType(8)))
             number = ir.IntType(32)
             kind = ir.FunctionType(ir.VoidType(), [place.type, number, number, number])
             function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")

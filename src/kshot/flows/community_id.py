@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from kshot.flows.decode import Bytes
 from kshot.flows.layout import int64
-from kshot.jit import njit_bare
+from kshot.jit import njit_bare, read_be32
 
 TEXT_BYTES = 30
 """Always "1:" and 28 characters of base64."""
@@ -17,15 +17,12 @@ _M32 = 0xFFFFFFFF
 
 
 @njit_bare
-def sha1_block(scratch: Bytes, schedule: NDArray[np.int64]) -> None:
+def sha1_block(scratch: Bytes, schedule: NDArray[np.uint32]) -> None:
     """SHA-1 (FIPS 180-4) of the padded block scratch[:64] into scratch[64:84]. schedule: 80 words of scratch."""
     for i in range(16):
-        word = int64(0)
-        for j in range(4):
-            word = (word << 8) | int64(scratch[4 * i + j])
-        schedule[i] = word
+        schedule[i] = read_be32(scratch, 4 * i)
     for i in range(16, 80):
-        word = schedule[i - 3] ^ schedule[i - 8] ^ schedule[i - 14] ^ schedule[i - 16]
+        word = int64(schedule[i - 3] ^ schedule[i - 8] ^ schedule[i - 14] ^ schedule[i - 16])
         schedule[i] = ((word << 1) | (word >> 31)) & _M32
     a, b, c, d, e = (
         int64(0x67452301),
@@ -34,17 +31,18 @@ def sha1_block(scratch: Bytes, schedule: NDArray[np.int64]) -> None:
         int64(0x10325476),
         int64(0xC3D2E1F0),
     )
+    # Every number below stays under 2**32, and is held as one: the compiler then turns each rotation into one step.
     for i in range(80):
         if i < 20:
-            mixed = ((b & c) | ((b ^ _M32) & d)) + 0x5A827999
+            mixed = (d ^ (b & (c ^ d))) + 0x5A827999
         elif i < 40:
             mixed = (b ^ c ^ d) + 0x6ED9EBA1
         elif i < 60:
-            mixed = ((b & c) | (b & d) | (c & d)) + 0x8F1BBCDC
+            mixed = ((b & c) | (d & (b | c))) + 0x8F1BBCDC
         else:
             mixed = (b ^ c ^ d) + 0xCA62C1D6
         turned = ((a << 5) | (a >> 27)) & _M32
-        fresh = (turned + mixed + e + schedule[i]) & _M32
+        fresh = (turned + mixed + e + int64(schedule[i])) & _M32
         e = d
         d = c
         c = ((b << 30) | (b >> 2)) & _M32
@@ -68,7 +66,7 @@ def write_community_id(
     row: int,
     to: int,
     scratch: Bytes,
-    schedule: NDArray[np.int64],
+    schedule: NDArray[np.uint32],
     raw: Bytes,
     version6: bool,
     protocol: int,

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kshot.flows.layout import int64
-from kshot.jit import njit_bare, njit_step
+from kshot.jit import njit_bare, njit_step, read_be16, read_be32, read_be64
 
 Bytes = NDArray[np.uint8]
 Words = NDArray[np.int64]
@@ -54,18 +54,6 @@ _MAX_EXTENSIONS = 12
 _MAX_TUNNELS = 4
 _ETHERNET, _TYPE, _RAW, _IPV4, _IPV6, _PPP = range(6)
 _OUTSIDE = -1
-
-
-@njit_step
-def be16(buffer: Bytes, at: int) -> int:
-    """Two bytes, most significant first."""
-    return (int64(buffer[at]) << 8) | int64(buffer[at + 1])
-
-
-@njit_step
-def be32(buffer: Bytes, at: int) -> int:
-    """Four bytes, most significant first."""
-    return (be16(buffer, at) << 16) | be16(buffer, at + 2)
 
 
 @njit_bare
@@ -155,11 +143,11 @@ def _first_layer(buffer: Bytes, at: int, captured_end: int, wire_end: int, link:
     if at + header > captured_end:
         return -1 - (TRUNCATED if at + header <= wire_end else MALFORMED), 0, at
     if link == 113:
-        return _TYPE, be16(buffer, at + 14), at + header
+        return _TYPE, read_be16(buffer, at + 14), at + header
     if link == 276:
-        return _TYPE, be16(buffer, at), at + header
+        return _TYPE, read_be16(buffer, at), at + header
     # Loopback: the address family in the byte order of whoever captured (0) or of the network (108).
-    family = be32(buffer, at)
+    family = read_be32(buffer, at)
     if family > 0xFFFF:
         family = (family >> 24) | ((family >> 8) & 0xFF00)
     if family == 2:
@@ -174,8 +162,8 @@ def _gre_payload(buffer: Bytes, at: int, captured_end: int) -> tuple[int, int, i
     """(layer, EtherType, where it begins) inside a GRE packet (RFC 2784, 2890, 2637, ERSPAN); layer < 0: no idea."""
     if at + 4 > captured_end:
         return _OUTSIDE, 0, at
-    flags = be16(buffer, at)
-    kind = be16(buffer, at + 2)
+    flags = read_be16(buffer, at)
+    kind = read_be16(buffer, at + 2)
     version = flags & 7
     inner = at + 4
     if flags & 0x4000 or version > 1:
@@ -264,7 +252,7 @@ def decode_frame(
             if at + 14 > captured_end:
                 verdict = TRUNCATED if at + 14 <= wire_end else MALFORMED
                 break
-            kind = be16(buffer, at + 12)
+            kind = read_be16(buffer, at + 12)
             at += 14
             tags = int64(0)
             layer = _TYPE
@@ -278,9 +266,9 @@ def decode_frame(
                 if at + 4 > captured_end:
                     verdict = TRUNCATED if at + 4 <= wire_end else MALFORMED
                     break
-                tags = ((tags << 12) | (be16(buffer, at) & 0xFFF)) & 0xFFFFFF
+                tags = ((tags << 12) | (read_be16(buffer, at) & 0xFFF)) & 0xFFFFFF
                 network = tags
-                kind = be16(buffer, at + 2)
+                kind = read_be16(buffer, at + 2)
                 at += 4
             elif kind == 0x8847 or kind == 0x8848:
                 if at + 5 > captured_end:
@@ -312,10 +300,10 @@ def decode_frame(
                 if at + 8 > captured_end:
                     verdict = NON_IP
                     break
-                if be32(buffer, at) != 0xAAAA0300 or be16(buffer, at + 4) != 0:
+                if read_be32(buffer, at) != 0xAAAA0300 or read_be16(buffer, at + 4) != 0:
                     verdict = NON_IP
                     break
-                kind = be16(buffer, at + 6)
+                kind = read_be16(buffer, at + 6)
                 at += 8
             else:
                 verdict = NON_IP
@@ -325,13 +313,13 @@ def decode_frame(
             if at + 4 > captured_end:
                 verdict = TRUNCATED if at + 4 <= wire_end else MALFORMED
                 break
-            if be16(buffer, at) == 0xFF03:
+            if read_be16(buffer, at) == 0xFF03:
                 at += 2
             if buffer[at] & 1:
                 kind = int64(buffer[at])
                 at += 1
             elif at + 2 <= captured_end:
-                kind = be16(buffer, at)
+                kind = read_be16(buffer, at)
                 at += 2
             if kind == 0x21:
                 layer = _IPV4
@@ -356,7 +344,7 @@ def decode_frame(
                 verdict = TRUNCATED if at + 20 <= wire_end else MALFORMED
                 break
             header = (int64(buffer[at]) & 15) * 4
-            total = be16(buffer, at + 2)
+            total = read_be16(buffer, at + 2)
             # Zero total length: segmentation offload; the frame's own length stands in.
             if total == 0 or total > wire_end - at:
                 total = wire_end - at
@@ -371,12 +359,12 @@ def decode_frame(
             protocol = int64(buffer[at + 9])
             ports = protocol
             a = int64(0)
-            b = be32(buffer, at + 12)
+            b = read_be32(buffer, at + 12)
             c = int64(0)
-            d = be32(buffer, at + 16)
-            shift = be16(buffer, at + 6) & 0x3FFF
+            d = read_be32(buffer, at + 16)
+            shift = read_be16(buffer, at + 6) & 0x3FFF
             if shift:
-                identification = be16(buffer, at + 4)
+                identification = read_be16(buffer, at + 4)
                 later = (shift & 0x1FFF) != 0
                 first = not later
             at += header
@@ -386,17 +374,17 @@ def decode_frame(
                 break
             if buffer[at] >> 4 != 6:
                 break
-            length = be16(buffer, at + 4)
+            length = read_be16(buffer, at + 4)
             protocol = int64(buffer[at + 6])
             ttl = int64(buffer[at + 7])
             # Zero payload length: a jumbogram or segmentation offload, unless nothing is to follow.
             if (length != 0 or protocol == 59) and at + 40 + length < wire_end:
                 wire_end = at + 40 + length
             captured_end = min(captured_end, wire_end)
-            a = (be32(buffer, at + 8) << 32) | be32(buffer, at + 12)
-            b = (be32(buffer, at + 16) << 32) | be32(buffer, at + 20)
-            c = (be32(buffer, at + 24) << 32) | be32(buffer, at + 28)
-            d = (be32(buffer, at + 32) << 32) | be32(buffer, at + 36)
+            a = read_be64(buffer, at + 8)
+            b = read_be64(buffer, at + 16)
+            c = read_be64(buffer, at + 24)
+            d = read_be64(buffer, at + 32)
             at += 40
             sound = False
             verdict = MALFORMED
@@ -413,10 +401,10 @@ def decode_frame(
                 extent = (int64(buffer[at + 1]) + 1) * 8
                 if protocol == 44:
                     extent = int64(8)
-                    shift = be16(buffer, at + 2) & 0xFFF9
+                    shift = read_be16(buffer, at + 2) & 0xFFF9
                     # An atomic fragment (RFC 6946) is whole.
                     if shift:
-                        identification = be32(buffer, at + 4)
+                        identification = read_be32(buffer, at + 4)
                         later = (shift >> 3) != 0
                         first = not later
                 elif protocol == 51:
@@ -469,12 +457,12 @@ def decode_frame(
                         verdict = MALFORMED
                         break
                 if at + 16 <= captured_end:
-                    window = be16(buffer, at + 14)
+                    window = read_be16(buffer, at + 14)
                 payload_start = at + header
             elif protocol == 17:
                 payload_start = at + 8
                 if at + 6 <= captured_end:
-                    length = be16(buffer, at + 4)
+                    length = read_be16(buffer, at + 4)
                     if length != 0 and length < 8:
                         verdict = MALFORMED
                         break
@@ -485,8 +473,8 @@ def decode_frame(
             if need == 4:
                 sport, dport, one_way = icmp_ports(protocol == 58, int64(buffer[at]), int64(buffer[at + 1]))
             elif need:
-                sport = be16(buffer, at)
-                dport = be16(buffer, at + 2)
+                sport = read_be16(buffer, at)
+                dport = read_be16(buffer, at + 2)
         payload = max(0, at + size - payload_start)
         _set_key(fields, to, a, b, c, d, sport, dport, ports, place, one_way)
         fields[to + F_PAYLOAD] = payload
@@ -520,7 +508,7 @@ def decode_frame(
             layer, kind, at = _gre_payload(buffer, at, captured_end)
             tunnel = TUNNEL_GRE
         elif protocol == 17 and dport == 4789 and payload_start + 8 <= captured_end and buffer[payload_start] & 8:
-            vni = be32(buffer, payload_start + 4) >> 8
+            vni = read_be32(buffer, payload_start + 4) >> 8
             layer = _ETHERNET
             at = payload_start + 8
             tunnel = TUNNEL_VXLAN

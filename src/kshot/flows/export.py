@@ -178,7 +178,7 @@ def fill_columns(
     seen: Words,
     raw: Octets,
     scratch: Octets,
-    schedule: Words,
+    schedule: NDArray[np.uint32],
 ) -> None:
     """Turn `n` rows of the export area from row `begin` on into columns.
 
@@ -287,7 +287,7 @@ def flow_frame(arena: Arena, begin: int, n: int) -> pl.DataFrame:
     columns = _empty_columns(n)
     scratch = np.zeros(84, np.uint8)
     fill_columns(
-        *arena, begin, n, columns, np.zeros(256, np.int64), np.zeros(32, np.uint8), scratch, np.zeros(80, np.int64)
+        *arena, begin, n, columns, np.zeros(256, np.int64), np.zeros(32, np.uint8), scratch, np.zeros(80, np.uint32)
     )
     text, lengths = columns.text, columns.lengths
     lists: dict[str, tuple[NDArray[Any], NDArray[np.uint32]]] = {

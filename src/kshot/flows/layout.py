@@ -100,6 +100,8 @@ STATUS_SENT_SYN = 18
 """Two bits from here: side 0, side 1 has sent a SYN without ACK."""
 STATUS_WAS_CLOSED = 20
 """Two bits from here: side 0, side 1 had sent its FIN when its reset came."""
+STATUS_FILLED = 22
+"""Two bits from here: the payload block of side 0, side 1 takes no more."""
 
 # Lists, each from the longest waiting to the newest. A record is always in exactly one.
 LIST_ONE, LIST_TWO, LIST_YOUNG, LIST_ESTABLISHED, LIST_CLOSED_SMALL, LIST_CLOSED_FULL = range(6)

@@ -170,12 +170,12 @@ def keep_payload(
     start: int,
     captured: int,
     payload: int,
-) -> None:
-    """Append to a payload block what still fits; a hole torn by the snap length ends it."""
+) -> bool:
+    """Append to a payload block what still fits; a hole torn by the snap length ends it. Return whether it is full."""
     at = words[C_BLOCKS] + block * BLOCK_WORDS
     length = words[at]
     if length >= PAYLOAD_BYTES:
-        return
+        return True
     taken = min(captured, PAYLOAD_BYTES - length)
     to = 8 * (at + 1) + length
     for i in range(taken):
@@ -184,6 +184,7 @@ def keep_payload(
     if captured < payload and length < PAYLOAD_BYTES:
         length |= BLOCK_CLOSED
     words[at] = length
+    return bool(length >= PAYLOAD_BYTES)
 
 
 @njit_step

@@ -94,6 +94,7 @@ from kshot.flows.layout import (
     SMALL_TRAITS,
     STATUS,
     STATUS_CLOSED,
+    STATUS_FILLED,
     STATUS_LIST,
     STATUS_ORIGINATOR,
     STATUS_REASON,
@@ -349,7 +350,7 @@ def _keep(
 ) -> None:
     """Keep the packet's first payload bytes, as far as its side has room for them."""
     captured = fields[of + F_PAYLOAD_CAPTURED]
-    if captured <= 0:
+    if captured <= 0 or (words[at + STATUS] >> (STATUS_FILLED + side)) & 1:
         return
     block = block_of(words, at, side)
     if block == 0:
@@ -361,18 +362,10 @@ def _keep(
         if block == 0:
             return
         words[at + BLOCKS] |= block << (32 * side)
-    keep_payload(
-        words,
-        halves,
-        floats,
-        singles,
-        octets,
-        block,
-        buffer,
-        fields[of + F_PAYLOAD_START],
-        captured,
-        fields[of + F_PAYLOAD],
-    )
+    start = fields[of + F_PAYLOAD_START]
+    payload = fields[of + F_PAYLOAD]
+    if keep_payload(words, halves, floats, singles, octets, block, buffer, start, captured, payload):
+        words[at + STATUS] |= 1 << (STATUS_FILLED + side)
 
 
 @njit_bare
@@ -462,6 +455,7 @@ def _slice(
     at = base_of(words, record)
     write_row(words, halves, floats, singles, octets, record, END_ACTIVE)
     words[at + SLICE] += 1
+    words[at + STATUS] &= ~(3 << STATUS_FILLED)
     clear_counts(words, at, time)
     for side in range(2):
         block = block_of(words, at, side)
@@ -496,6 +490,7 @@ def _continue_flow(
         small = False
     if over:
         _slice(words, halves, floats, singles, octets, record, time)
+        status = words[at + STATUS]
     which = status & STATUS_LIST
     if fields[of + F_PROTOCOL] == 6:
         status = follow_tcp(status, side, fields[of + F_FLAGS])
