@@ -52,6 +52,9 @@ class Columns:
         self.names = [p.name for p in self.plans]
         self.texts = [p.name for p in self.plans if p.kind == "text"]
         self.cells = [cell for plan in self.plans for cell in _cells_of(plan)]
+        numbers = {p.name for p in self.plans if p.kind == "number"}
+        self.implied = [cell.role == "missing" and cell.source in numbers for cell in self.cells]
+        """Of each cell, whether another one's raw value already says all that it says."""
 
     @classmethod
     def learn(cls, support: pl.DataFrame, benign: NDArray[np.bool_]) -> Columns:

@@ -59,6 +59,7 @@ class Model:
         self.scale = ReferenceScale(values[benign])
         cells = self.scale.cells(values)
         self._used = np.flatnonzero(np.ptp(cells.raw, axis=0) > 0) if len(cells) else np.empty(0, np.intp)
+        self._spelled = self._used[[not self.columns.implied[j] for j in self._used]]
         gauss = cells.gauss[:, self._used]
         self._neighbours = Neighbours(gauss[benign])
         distance = self._neighbours.distance(gauss)
@@ -145,8 +146,13 @@ class Model:
         return self.scale.cells(self.columns.read(frame)[0]).gauss[:, self._used]
 
     def _encodings(self, cells: Cells) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """What the two forests see: the values as they are, and beside them what they are to the reference."""
-        raw, gauss, tail = (view[:, self._used] for view in (cells.raw, cells.gauss, cells.tail))
+        """What the two forests see: the values as they are, and beside them what they are to the reference.
+
+        That a number is missing shows in its raw value, below all others. Told once more, as a cell of its own, it
+        drowns the rest: what is missing together would be heard as often as there are columns of it.
+        """
+        raw = cells.raw[:, self._spelled]
+        gauss, tail = (view[:, self._used] for view in (cells.gauss, cells.tail))
         both = np.concatenate([raw, gauss, tail], axis=1).astype(np.float32)
         return np.ascontiguousarray(both[:, : raw.shape[1]]), both
 

@@ -12,6 +12,7 @@ Floats = NDArray[np.float64]
 
 _CLIP_GAUSS = 3.0
 """A rank says no more than 1 in 700 with a reference of hundreds; beyond it the tail distance speaks."""
+_GREATEST = 1e30
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +20,8 @@ class Cells:
     """The same n rows and d columns, seen in three ways."""
 
     raw: Floats
-    """(n, d) values as given, missing ones one spread below the reference's least, infinities as +-1e30."""
+    """(n, d) values as given, infinities as +-1e30; missing ones one spread below the reference's least, or at -1e30
+    where it has none."""
     gauss: Floats
     """(n, d) normal quantile of the mid-rank among the reference, clipped to +-3; 0 where missing."""
     tail: Floats
@@ -50,7 +52,7 @@ class ReferenceScale:
         self.ties: list[Floats] = []
         self.median = np.zeros(self.n_columns)
         self.scale = np.ones(self.n_columns)
-        self.absent = np.zeros(self.n_columns)
+        self.absent = np.full(self.n_columns, -_GREATEST)
         for j in range(self.n_columns):
             present = values[~np.isnan(values[:, j]), j]
             levels, counts = np.unique(present, return_counts=True)
@@ -119,7 +121,7 @@ class ReferenceScale:
 
 
 def _finite(values: Floats) -> Floats:
-    return np.clip(values, -1e30, 1e30)
+    return np.clip(values, -_GREATEST, _GREATEST)
 
 
 def _spread(present: Floats, low: float, high: float) -> float:
