@@ -13,6 +13,7 @@ from kshot.detection.reference import ReferenceScale
 
 Floats = NDArray[np.float64]
 _UNITS = ("bytes", "packets", "seconds", "bits")
+_CHUNK_ROWS = 5_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,30 +53,51 @@ class Explainer:
 
     def reasons(self, rows: pl.DataFrame, threats: NDArray[np.intp], top: int) -> list[list[Reason]]:
         """Return the `top` loudest columns of each row, for threat `threats[i]` (from 1), or 0 for "unknown"."""
-        values, _ = self._columns.read(rows)
-        surprise, side = self._surprise(values)
-        return [self._row(values[i], surprise[i], side[i], int(t), top) for i, t in enumerate(threats)]
+        out: list[list[Reason]] = []
+        # Floods and scans repeat the same few values: what was said of one is said again.
+        said: dict[tuple[int, float | None, bool], tuple[float, str]] = {}
+        for start in range(0, len(rows), _CHUNK_ROWS):
+            values, _ = self._columns.read(rows[start : start + _CHUNK_ROWS])
+            same, loudness = self._loudness(values, threats[start : start + _CHUNK_ROWS])
+            order = np.argsort(-loudness, axis=1, kind="stable")
+            out += [self._row(values[i], same[i], loudness[i], order[i], top, said) for i in range(len(values))]
+        return out
 
-    def _row(self, values: Floats, surprise: Floats, side: Floats, threat: int, top: int) -> list[Reason]:
-        if threat in self._of_threat:
-            of_shots, side_of_shots = self._of_threat[threat]
-            same = (side == side_of_shots) & (of_shots >= 0.5 * surprise) & (of_shots > 0.3)
-            loudness = np.where(same, np.minimum(surprise, of_shots), 0.1 * surprise)
-        else:
-            same = np.zeros(len(values), bool)
-            loudness = surprise
+    def _loudness(self, values: Floats, threats: NDArray[np.intp]) -> tuple[NDArray[np.bool_], Floats]:
+        """(n, cells) whether each is out on the side of its threat's shots, and how much it has to say."""
+        surprise, side = self._surprise(values)
+        same, loudness = np.zeros(values.shape, bool), surprise.copy()
+        for threat, (of_shots, side_of_shots) in self._of_threat.items():
+            mine = np.flatnonzero(threats == threat)
+            out = surprise[mine]
+            same[mine] = (side[mine] == side_of_shots) & (of_shots >= 0.5 * out) & (of_shots > 0.3)
+            loudness[mine] = np.where(same[mine], np.minimum(out, of_shots), 0.1 * out)
+        return same, loudness
+
+    def _row(
+        self,
+        values: Floats,
+        same: NDArray[np.bool_],
+        loudness: Floats,
+        order: NDArray[np.intp],
+        top: int,
+        said: dict[tuple[int, float | None, bool], tuple[float, str]],
+    ) -> list[Reason]:
         out: list[Reason] = []
         sources: set[str] = set()
-        for j in np.argsort(-loudness, kind="stable"):
-            cell = self._columns.cells[j]
+        for j in map(int, order):
             if len(out) == top:
                 break
+            cell = self._columns.cells[j]
             if cell.source in sources and cell.role in ("level", "rarity", "missing"):
                 continue
             sources.add(cell.source)
-            percentile = self._scale.percentile(int(j), float(values[j]))
-            text = self._text(int(j), cell, float(values[j]), bool(same[j]))
-            out.append(Reason(cell.name, float(values[j]), percentile, bool(same[j]), float(loudness[j]), text))
+            value, as_the_shots = float(values[j]), bool(same[j])
+            key = (j, None if value != value else value, as_the_shots)
+            if key not in said:
+                said[key] = self._scale.percentile(j, value), self._text(j, cell, value, as_the_shots)
+            percentile, text = said[key]
+            out.append(Reason(cell.name, value, percentile, as_the_shots, float(loudness[j]), text))
         return out
 
     def _text(self, column: int, cell: Cell, value: float, same: bool) -> str:
