@@ -676,5 +676,8 @@ def end_all(words: Words, halves: Halves, floats: Floats, singles: Singles, octe
         while words[C_HEADS + which] >= 0:
             if words[C_ROWS_USED] >= words[C_ROW_CAPACITY]:
                 return False
-            end_flow(words, halves, floats, singles, octets, words[C_HEADS + which], END_INPUT)
+            record = words[C_HEADS + which]
+            # Whether the sweep came by in time is chance: what was silent for so long had ended by itself.
+            silent = words[C_CLOCK] - words[base_of(words, record) + TOUCHED] > words[C_IDLE]
+            end_flow(words, halves, floats, singles, octets, record, END_IDLE if silent else END_INPUT)
     return True
