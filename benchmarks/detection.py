@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -13,6 +15,8 @@ import polars as pl
 
 SHARED = Path(__file__).resolve().parents[1] / ".." / "shared"
 METRICS = ("auroc", "ap", "r1", "r01", "seconds")
+KEY = ("split", "k", "rep", "table", "family", "method")
+_SAVE_EVERY_S = 30.0
 
 
 def reference_script() -> ModuleType | None:
@@ -26,25 +30,144 @@ def reference_script() -> ModuleType | None:
     return module
 
 
-def ratios(rows: pl.DataFrame, metric: str, peers: list[str], draws: int = 1000) -> str:
-    """kshot over the better peer, with a 95 % paired bootstrap interval over corpora, then families."""
-    per = rows.group_by("corpus", "table", "family", "method").agg(pl.col(metric).mean())
-    wide = per.pivot("method", index=["corpus", "table", "family"], values=metric).sort("corpus", "table", "family")
-    corpora = [part for _, part in wide.group_by("corpus", maintain_order=True)]
+class Rows:
+    """One row an episode and method; saved now and then, so that an interrupted run still says what it found."""
+
+    def __init__(self, folder: Path | None, split: str) -> None:
+        """Take up what `folder` holds of `split`."""
+        self._path = folder / f"detection_{split}.parquet" if folder else None
+        self.rows: list[dict[str, object]] = []
+        if self._path and self._path.exists():
+            self.rows = pl.read_parquet(self._path).to_dicts()
+        self._done = {tuple(row[name] for name in KEY) for row in self.rows}
+        self._saved = time.monotonic()
+
+    def __contains__(self, key: tuple[object, ...]) -> bool:
+        return key in self._done
+
+    def add(self, row: dict[str, object]) -> None:
+        """Keep one more."""
+        self.rows.append(row)
+        if time.monotonic() - self._saved > _SAVE_EVERY_S:
+            self.save()
+
+    def save(self) -> None:
+        """Write them beside the file, then in its place."""
+        self._saved = time.monotonic()
+        if self._path and self.rows:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            beside = self._path.with_suffix(".part")
+            pl.DataFrame(self.rows, infer_schema_length=None).write_parquet(beside)
+            beside.rename(self._path)
+
+
+def measure(
+    script: ModuleType,
+    tables: dict[str, tuple[pl.DataFrame, np.ndarray, str]],
+    methods: dict[str, Callable[..., np.ndarray]],
+    cell: tuple[str, int, int],
+    into: Rows,
+) -> None:
+    """Score every method on the episodes of one (split, K, repetition) that `into` lacks."""
+    from sklearn.metrics import average_precision_score, roc_auc_score
+
+    split, k, wanted = cell
+    for table, corpus, family, rep, S, ys, Q, yq in script.episodes(tables, k, wanted + 1, split):
+        keys = {m: (split, k, rep, table, family, m) for m in methods}
+        if rep != wanted or all(key in into for key in keys.values()):
+            continue
+        weight = np.where(yq == 1, (yq == 0).sum() / 10 / max(1, yq.sum()), 1.0)
+        for name, score in methods.items():
+            if keys[name] in into:
+                continue
+            start = time.perf_counter()
+            s = np.asarray(score(S, ys, Q), float)
+            seconds = time.perf_counter() - start
+            into.add(
+                {
+                    **dict(zip(KEY, keys[name], strict=True)),
+                    "corpus": corpus,
+                    "seconds": seconds,
+                    "auroc": roc_auc_score(yq, s),
+                    "ap": average_precision_score(yq, s, sample_weight=weight),
+                    "r1": script.recall_at(yq, s, 0.01),
+                    "r01": script.recall_at(yq, s, 0.001) if (yq == 0).sum() >= 4000 else None,
+                }
+            )
+    into.save()
+
+
+def ratio(rows: pl.DataFrame, metric: str, peers: list[str], draws: int = 1000) -> str:
+    """kshot over the better peer, with a 95 % paired bootstrap interval over corpora, families and episodes."""
+    methods = ["kshot", *peers]
+    wide = rows.pivot("method", index=["corpus", "table", "family", "rep"], values=metric).drop_nulls(methods)
+    corpora = [
+        [
+            [family.select(methods).to_numpy() for _, family in table.group_by("family", maintain_order=True)]
+            for _, table in corpus.group_by("table", maintain_order=True)
+        ]
+        for _, corpus in wide.sort("corpus", "table", "family", "rep").group_by("corpus", maintain_order=True)
+    ]
+    if not corpora:
+        return "-"
     rng = np.random.default_rng(0)
 
-    def ratio(parts: list[pl.DataFrame]) -> float:
-        means = {
-            m: np.mean([p.group_by("table").agg(pl.col(m).mean())[m].mean() for p in parts]) for m in ["kshot", *peers]
-        }
-        return float(means["kshot"] / max(means[p] for p in peers))
+    def some(n: int) -> np.ndarray:
+        return rng.integers(n, size=n)
+
+    def of(means: list[np.ndarray]) -> float:
+        mean = np.mean(means, axis=0)
+        return float(mean[0] / mean[1:].max())
 
     drawn = []
     for _ in range(draws):
-        parts = [corpora[i] for i in rng.integers(len(corpora), size=len(corpora))]
-        drawn.append(ratio([p[rng.integers(len(p), size=len(p))] for p in parts]))
+        means = []
+        for c in some(len(corpora)):
+            tables = [np.mean([t[f][some(len(t[f]))].mean(0) for f in some(len(t))], axis=0) for t in corpora[c]]
+            means.append(np.mean(tables, axis=0))
+        drawn.append(of(means))
     low, high = np.percentile(drawn, [2.5, 97.5])
-    return f"{ratio(corpora):.3f} [{low:.3f}, {high:.3f}]"
+    point = of([np.mean([np.mean([f.mean(0) for f in t], axis=0) for t in c], axis=0) for c in corpora])
+    return f"{point:.3f} [{low:.3f}, {high:.3f}]"
+
+
+def report(script: ModuleType, rows: pl.DataFrame) -> str:
+    """Markdown: a table for every split and K, the ratios, and R@1% table by table."""
+    lines: list[str] = []
+    for split in rows["split"].unique(maintain_order=True).sort():
+        for k in sorted(rows["k"].unique()):
+            part = rows.filter((pl.col("split") == split) & (pl.col("k") == k))
+            names = part["method"].unique(maintain_order=True).to_list()
+            # Episodes on which every method has its say.
+            key = ["table", "family", "rep"]
+            whole = part.group_by(key).agg(pl.col("method").n_unique().alias("n")).filter(pl.col("n") == len(names))
+            part = part.join(whole.select(key), on=key, how="semi")
+            if not len(part):
+                continue
+            n_families = part.select("table", "family").n_unique()
+            said = f"{len(whole)} episodes, {n_families} families of {part['table'].n_unique()} tables"
+            lines += [
+                f"\n### {split}, K = {k} ({said})\n",
+                "| method | AUROC | AP | R@1% | R@0.1% | s |",
+                "|---|---|---|---|---|---|",
+            ]
+            for row in script.summary(part).sort("method").iter_rows(named=True):
+                cells = ["-" if row[m] is None else f"{row[m]:.3f}" for m in METRICS]
+                lines.append(f"| {row['method']} | {' | '.join(cells)} |")
+            peers = [p for p in ("et", "rf") if p in names]
+            if "kshot" in names and peers:
+                said = "; ".join(f"{m} {ratio(part, m, peers)}" for m in ("auroc", "ap", "r1", "r01"))
+                lines.append(f"\nkshot over the better of {' and '.join(peers)}, 95 % interval: {said}")
+                seconds = part.group_by("method").agg(pl.col("seconds").sum()).rows()
+                spent = dict(seconds)
+                lines.append(f"\nSeconds of kshot over those of {peers[0]}: {spent['kshot'] / spent[peers[0]]:.2f}")
+            per = part.group_by("table", "family", "method").agg(pl.col("r1").mean())
+            per = per.group_by("table", "method").agg(pl.col("r1").mean())
+            wide = per.pivot("method", index="table", values="r1", maintain_order=True).sort("table")
+            lines += ["\n| R@1% of | " + " | ".join(names) + " |", "|---|" + "---|" * len(names)]
+            for row in wide.iter_rows(named=True):
+                lines.append(f"| {row['table']} | " + " | ".join(f"{row[m]:.3f}" for m in names) + " |")
+    return "\n".join(lines).strip() + "\n"
 
 
 def main() -> int:
@@ -52,65 +175,49 @@ def main() -> int:
     parser.add_argument("--methods", default="et,rf,lr,anomaly,kshot")
     parser.add_argument("--k", type=int, nargs="+", default=[1, 5, 10])
     parser.add_argument("--reps", type=int, default=2)
-    parser.add_argument("--split", nargs="+", default=["blocked", "iid"])
+    parser.add_argument("--split", nargs="*", default=["blocked", "iid"], help="none: only report the checkpoint")
+    parser.add_argument("--checkpoint", type=Path, help="folder that keeps what was measured; taken up again")
     parser.add_argument("--output", type=Path)
     args = parser.parse_args()
     script = reference_script()
     if script is None:
         print("skipped: no shared/evaluate/fewshot.py beside the checkout")
         return 0
-    from sklearn.metrics import average_precision_score, roc_auc_score
+    measured: dict[str, Rows] = {}
 
-    names = args.methods.split(",")
-    tables, methods = script.load(str(SHARED / "data" / "tables"), script.DEV), script.methods(names)
-    import time
+    def write() -> None:
+        kept = {
+            path.stem.removeprefix("detection_") for path in (args.checkpoint or Path()).glob("detection_*.parquet")
+        }
+        others = [Rows(args.checkpoint, split) for split in sorted(kept - set(measured))] if args.checkpoint else []
+        rows = [row for part in [*measured.values(), *others] for row in part.rows]
+        text = report(script, pl.DataFrame(rows, infer_schema_length=None)) if rows else "nothing measured\n"
+        if args.output:
+            args.output.write_text(text)
+        else:
+            print(text)
 
-    lines = []
-    for split in args.split:
-        for k in args.k:
-            rows = []
-            for table, corpus, family, rep, S, ys, Q, yq in script.episodes(tables, k, args.reps, split):
-                weight = np.where(yq == 1, (yq == 0).sum() / 10 / max(1, yq.sum()), 1.0)
-                for name, score in methods.items():
-                    start = time.perf_counter()
-                    s = np.asarray(score(S, ys, Q), float)
-                    rows.append(
-                        {
-                            "corpus": corpus,
-                            "table": table,
-                            "family": family,
-                            "rep": rep,
-                            "k": k,
-                            "method": name,
-                            "seconds": time.perf_counter() - start,
-                            "auroc": roc_auc_score(yq, s),
-                            "ap": average_precision_score(yq, s, sample_weight=weight),
-                            "r1": script.recall_at(yq, s, 0.01),
-                            "r01": script.recall_at(yq, s, 0.001) if (yq == 0).sum() >= 4000 else None,
-                        }
-                    )
-            frame = pl.DataFrame(rows, infer_schema_length=None)
-            lines += [
-                f"\n### {split}, K = {k}\n",
-                "| method | AUROC | AP | R@1% | R@0.1% | s |",
-                "|---|---|---|---|---|---|",
-            ]
-            for row in script.summary(frame).sort("method").iter_rows(named=True):
-                lines.append(f"| {row['method']} | " + " | ".join(f"{row[m]:.3f}" for m in METRICS) + " |")
-            peers = [p for p in ("et", "rf") if p in names]
-            if "kshot" in names and peers:
-                lines.append(
-                    "\nkshot over the better of "
-                    + " and ".join(peers)
-                    + ": "
-                    + "; ".join(f"{m} {ratios(frame, m, peers)}" for m in ("auroc", "ap", "r1"))
-                )
-            print("\n".join(lines[-20:]), file=sys.stderr)
-    text = "\n".join(lines) + "\n"
-    if args.output:
-        args.output.write_text(text)
-    else:
-        print(text)
+    if args.split:
+        tables = script.load(str(SHARED / "data" / "tables"), script.DEV)
+        methods = script.methods(args.methods.split(","))
+        _, _, _, _, S, ys, Q, _ = next(script.episodes(tables, 1, 1, "iid"))
+        for score in methods.values():  # imports and compiled code are nobody's seconds
+            score(S, ys, Q[:100])
+        measured = {split: Rows(args.checkpoint, split) for split in args.split}
+        try:
+            # Repetitions outermost: whenever it is stopped, every cell has about as many.
+            for rep in range(args.reps):
+                for k in args.k:
+                    for split in args.split:
+                        start = time.monotonic()
+                        measure(script, tables, methods, (split, k, rep), measured[split])
+                        took = time.monotonic() - start
+                        print(f"{split} K = {k} repetition {rep + 1}: {took:.0f} s", file=sys.stderr, flush=True)
+        except KeyboardInterrupt:
+            print("interrupted: reporting what was measured", file=sys.stderr)
+            for part in measured.values():
+                part.save()
+    write()
     return 0
 
 
