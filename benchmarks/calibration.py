@@ -76,8 +76,8 @@ def report(rows: list[dict[str, object]], args: argparse.Namespace) -> str:
             cells += ["-" if value is None else f"{value:.2f}" for value in (near, alone)]
             kept = f"{mine['reference'].cast(pl.Float64).mean():.0f}"
             recall = f"{mine['recall'].mean():.2f}"
-            lines.append(f"| {split} | {kept} | {table} | {len(mine)} | {' | '.join(cells)} | {recall} |")
-        lines.append(f"| {split} | {size} | mean | {len(part)} | {np.mean(means):.2f} | | | |")
+            lines.append(f"| {split} | {kept} | {table!s} | {len(mine)} | {' | '.join(cells)} | {recall} |")
+        lines.append(f"| {split} | {size!s} | mean | {len(part)} | {np.mean(means):.2f} | | | |")
     return "\n".join(lines) + "\n"
 
 

@@ -25,14 +25,11 @@ TABLES = {
 
 
 def peer(S: pl.DataFrame, y: np.ndarray, Q: pl.DataFrame) -> np.ndarray:
-    S_text, Q_text = (
-        f.select(pl.concat_str(pl.all().cast(pl.String).fill_null(""), separator=" ")).to_series() for f in (S, Q)
-    )
+    joined = pl.concat_str(pl.all().cast(pl.String).fill_null(""), separator=" ")
+    support, queries = (frame.select(joined).to_series().to_list() for frame in (S, Q))
     words = TfidfVectorizer(analyzer="char", ngram_range=(1, 4), sublinear_tf=True, max_features=50_000)
-    model = LogisticRegression(C=10, class_weight="balanced", max_iter=500).fit(
-        words.fit_transform(S_text.to_list()), y
-    )
-    return model.decision_function(words.transform(Q_text.to_list()))
+    model = LogisticRegression(C=10, class_weight="balanced", max_iter=500).fit(words.fit_transform(support), y)
+    return np.asarray(model.decision_function(words.transform(queries)))
 
 
 def ours(S: pl.DataFrame, y: np.ndarray, Q: pl.DataFrame) -> np.ndarray:
