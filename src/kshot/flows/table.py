@@ -678,6 +678,6 @@ def end_all(words: Words, halves: Halves, floats: Floats, singles: Singles, octe
                 return False
             record = words[C_HEADS + which]
             # Whether the sweep came by in time is chance: what was silent for so long had ended by itself.
-            silent = words[C_CLOCK] - words[base_of(words, record) + TOUCHED] > words[C_IDLE]
+            silent = words[C_REFERENCE] - _last_time(words, record, base_of(words, record)) > words[C_IDLE]
             end_flow(words, halves, floats, singles, octets, record, END_IDLE if silent else END_INPUT)
     return True
