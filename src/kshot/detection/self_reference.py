@@ -20,6 +20,11 @@ _ROUNDS = 3
 _DEEPEST_VALLEY = 0.3
 """Rows around the cut, for each row above it: more of them, and what lies above is a tail, not a group."""
 _LEAST_GROUP = 5
+_LOWEST_CUTS, _HIGHEST_CUT = (-2.0, -1.0), 4.0
+"""Log-odds between which a group may begin: shots against a half of their own kind stand at 0.7, in broad leaves
+lower. Where the first of the lowest cuts leaves less than `_LEAST_LEFT`, it took another service or transport than the
+rest for the attack, and the second is tried."""
+_LEAST_LEFT = 0.25
 
 
 def judge_by_itself(
@@ -70,8 +75,10 @@ def _clean(threats: Mapping[str, pl.DataFrame], rows: pl.DataFrame, rng: np.rand
         held_out, resemblance = resembling(support, labels, rng)
         likeness = resemblance(rows)
         likeness[chosen] = held_out
-        cut = np.array([_valley(column) for column in likeness.T])
-        clean = (likeness < cut).all(1)
+        for lowest in _LOWEST_CUTS:
+            clean = (likeness < np.array([_valley(column, lowest) for column in likeness.T])).all(1)
+            if clean.mean() >= _LEAST_LEFT:
+                break
         if clean.all():
             break
         rows = rows.filter(pl.Series(clean))
@@ -80,14 +87,14 @@ def _clean(threats: Mapping[str, pl.DataFrame], rows: pl.DataFrame, rng: np.rand
     return rows
 
 
-def _valley(log_odds: NDArray[np.float64]) -> float:
-    """Where a group of attack-like rows ends and the rest begins; infinite where there is no such group.
+def _valley(log_odds: NDArray[np.float64], lowest: float) -> float:
+    """Where, from `lowest` on, a group of attack-like rows parts from the rest; infinite where there is no such group.
 
     Benign rows thin out towards the shots: around any cut there are more of them than above it. A hidden attack
     stands above with hardly a row around the cut.
     """
     best, at = _DEEPEST_VALLEY, np.inf
-    for cut in np.arange(-2.0, 4.01, 0.25):
+    for cut in np.arange(lowest, _HIGHEST_CUT + 0.01, 0.25):
         above = int((log_odds >= cut + 0.5).sum())
         around = int(((log_odds >= cut - 0.5) & (log_odds < cut + 0.5)).sum())
         if above >= _LEAST_GROUP and (around + 1) / above < best:
