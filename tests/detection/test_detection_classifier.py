@@ -144,3 +144,14 @@ def test_a_column_missing_at_scoring_is_named() -> None:
     model = _model().fit(pl.DataFrame(X, schema=list("abcde")), y)
     with pytest.raises(UserError, match="lacks e, which fit saw"):
         model.predict(pl.DataFrame(Q, schema=list("abcde")).drop("e"))
+
+
+def test_a_value_where_the_reference_has_none_tells_even_if_it_is_zero() -> None:
+    rng = np.random.default_rng(0)
+    frame = pl.DataFrame({"a": rng.normal(size=303), "only_shots": [None] * 300 + [0.0] * 3})
+    model = FewShotClassifier(n_trees=100, random_state=0).fit(frame, [0] * 300 + [1] * 3)
+    queries = pl.DataFrame(
+        {"a": [0.0, 0.0], "only_shots": [None, 0.0]}, schema={"a": pl.Float64, "only_shots": pl.Float64}
+    )
+    absent, present = model.decision_function(queries)
+    assert present > absent + 1.0
