@@ -177,7 +177,7 @@ def test_quality_tells_a_threat_from_noise() -> None:
     noise = shot_quality(pl.DataFrame(rng.normal(0, 1, (3, 4)), schema=columns), reference)
     assert good is not None and noise is not None
     assert good.auroc > 0.98 and good.found > 0.8
-    assert noise.auroc < 0.95
+    assert noise.auroc < 0.85
     assert len(good.odd) == 0
     assert shot_quality(reference.head(1), reference) is None
     assert shot_quality(reference.head(5), reference.head(10)) is None
