@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote_to_bytes
 
 import polars as pl
 
+from kshot.features.log_facts import SERVICE_OF_LOG
+from kshot.features.payload import payload_features
 from kshot.records.flows import TCP_FLAGS
 from kshot.sources.suricata import read_suricata
 from kshot.sources.zeek import read_zeek
@@ -29,11 +33,25 @@ _PROTO = {6: "tcp", 17: "udp", 1: "icmp", 58: "icmp"}
 _EVE_PROTO = {6: "TCP", 17: "UDP", 1: "ICMP", 58: "IPv6-ICMP", 132: "SCTP", 47: "GRE"}
 
 
+_QUERIES = {1: "A", 2: "NS", 5: "CNAME", 6: "SOA", 10: "NULL", 12: "PTR", 15: "MX", 16: "TXT", 28: "AAAA", 33: "SRV",
+            64: "SVCB", 65: "HTTPS", 255: "*"}  # fmt: skip
+_ANSWERS = {0: "NOERROR", 2: "SERVFAIL", 3: "NXDOMAIN", 5: "REFUSED"}
+_SENSOR_NAMES = {
+    "tls": "ssl", "kerberos": "krb", "dcerpc": "dce_rpc", "postgres": "postgresql", "rpc": "nfs", "ipsec": "ike",
+    "none": None, "unknown": None,
+}  # fmt: skip
+
+
 def conn_records(flows: pl.DataFrame) -> Iterator[dict[str, Any]]:
     """Give the records of conn.log for a metered flow frame; what Zeek leaves unset is None.
 
     Zeek logs neither duration nor payload bytes of a connection whose packets all came at one instant.
     """
+    services = None
+    if "orig_payload" in flows.columns:
+        services = [
+            _SENSOR_NAMES.get(name, name if name in SERVICE_OF_LOG else None) for name in payload_features(flows)[0]
+        ]
     for row, flow in enumerate(flows.iter_rows(named=True)):
         tags = 0 if flow["vlan"] == 0 else 1 if flow["vlan"] < 4096 else 2
         instant = flow["first_time"] == flow["last_time"]
@@ -46,6 +64,7 @@ def conn_records(flows: pl.DataFrame) -> Iterator[dict[str, Any]]:
             "id.resp_h": flow["responder"],
             "id.resp_p": flow["resp_port"],
             "proto": _PROTO.get(flow["protocol"], "unknown_transport"),
+            "service": None if services is None else services[row],
             "duration": None if instant else round(flow["duration_seconds"], 6),
             "orig_bytes": None if instant else flow["orig_bytes"],
             "resp_bytes": None if instant else flow["resp_bytes"],
@@ -57,6 +76,61 @@ def conn_records(flows: pl.DataFrame) -> Iterator[dict[str, Any]]:
             "resp_ip_bytes": flow["resp_wire_bytes"] - (14 + 4 * tags) * flow["resp_packets"],
             "ip_proto": flow["protocol"],
         }
+
+
+def fact_records(flows: pl.DataFrame) -> dict[str, list[dict[str, Any]]]:
+    """Give the records of http.log, dns.log and ssl.log that the first payload bytes of metered flows allow.
+
+    As Zeek writes them: names in small letters, URIs decoded. What lies beyond the bytes that the meter keeps is not
+    told, nor what ssl.log would say beyond a session's being TLS.
+    """
+    records: dict[str, list[dict[str, Any]]] = {"http": [], "dns": [], "ssl": []}
+    services = payload_features(flows)[0].to_list()
+    for row, (flow, service) in enumerate(zip(flows.iter_rows(named=True), services, strict=True)):
+        up, down = flow["orig_payload"] or b"", flow["resp_payload"] or b""
+        known = {"ts": flow["first_time"].timestamp(), "uid": f"C{row:x}", "id.orig_h": flow["originator"]}
+        known |= {"id.orig_p": flow["orig_port"], "id.resp_h": flow["responder"], "id.resp_p": flow["resp_port"]}
+        if service == "http":
+            records["http"].append(known | _http_facts(up, down))
+        elif service == "dns":
+            skip = 2 if flow["protocol"] == 6 else 0
+            records["dns"].append(known | {"proto": _PROTO[flow["protocol"]]} | _dns_facts(up[skip:], down[skip:]))
+        elif service == "tls":
+            records["ssl"].append(known | {"version": "TLSv12"})
+    return records
+
+
+def _http_facts(up: bytes, down: bytes) -> dict[str, Any]:
+    method, _, rest = up.partition(b" ")
+    facts: dict[str, Any] = {}
+    if rest and len(method) < 12:
+        uri = re.split(rb"[ \r\n]", rest, maxsplit=1)[0]
+        facts |= {"method": method.decode("latin-1"), "uri": _escaped(unquote_to_bytes(uri))}
+    if down.startswith(b"HTTP/") and down[9:12].isdigit():
+        facts["status_code"] = int(down[9:12])
+    return facts
+
+
+def _dns_facts(up: bytes, down: bytes) -> dict[str, Any]:
+    facts: dict[str, Any] = {}
+    message = up if len(up) >= 13 else down
+    if len(message) >= 13 and message[4:6] != b"\0\0":
+        labels, at = [], 12
+        while at < len(message) and 0 < message[at] < 64:
+            # What the window cuts off is padded, so that lengths stay as they were.
+            label = message[at + 1 : at + 1 + message[at]].lower()
+            labels.append(_escaped(label) + "?" * (message[at] - len(label)))
+            at += message[at] + 1
+        facts["query"] = ".".join(labels)
+        if message[at : at + 1] == b"\0" and at + 2 < len(message):
+            facts["qtype_name"] = _QUERIES.get(int.from_bytes(message[at + 1 : at + 3]), "OTHER")
+    if len(down) >= 4 and down[2] & 0x80:
+        facts["rcode_name"] = _ANSWERS.get(down[3] & 15, "YXDOMAIN")
+    return facts
+
+
+def _escaped(data: bytes) -> str:
+    return "".join(chr(c) if 0x20 <= c < 0x7F and c not in (0x5C, 0x2C) else f"\\x{c:02x}" for c in data)
 
 
 def tab_lines(records: Iterable[dict[str, Any]], fields: Iterable[tuple[str, str]], path: str) -> Iterator[str]:

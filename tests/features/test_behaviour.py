@@ -62,7 +62,7 @@ def test_a_beacon_keeps_its_rhythm_and_a_person_does_not() -> None:
     assert steady["pair_gap_median_seconds"] == pytest.approx(60, abs=0.2)
     assert steady["pair_gap_variation"] < 0.01
     assert steady["pair_gap_spread"] < 0.01
-    assert steady["pair_age_seconds"] == pytest.approx(840, abs=1)
+    assert steady["pair_span_seconds"] == pytest.approx(720, abs=1)
     assert loose["pair_gap_variation"] > 1
     assert loose["pair_gap_spread"] > 0.4
 

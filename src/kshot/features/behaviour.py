@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from kshot.features.declare import SIDES, both, number, truth
 from kshot.features.memory import (
     BRIEF,
-    PAIR_FIRST,
     PAIR_LAST,
     PAIR_RECENT,
     RECENT,
@@ -37,7 +36,10 @@ LEAST_HISTORY = 3
 """Earlier connections below which shares say nothing."""
 LEAST_FLOWS = 50
 """Flows on the network below which rarity says nothing."""
-_N, _Z, _P = Tier.NETFLOW, Tier.ZEEK, Tier.PACKETS
+RARITY_FLOWS = 2048
+"""When so many are counted, all counts are halved: rarity is of recent flows, and bounded however long one listens."""
+_RARITY = f"{RARITY_FLOWS // 2:,} to {RARITY_FLOWS:,}"
+_N, _Z = Tier.NETFLOW, Tier.ZEEK
 _OF = {"orig": "connections that the originator opened", "resp": "connections that the responder got"}
 _PEERS = {"orig": "responders", "resp": "originators"}
 
@@ -59,15 +61,15 @@ def _host_columns(side: str) -> list[Column]:
         number(f"{side}_same_pair_ports_100", "1", f"distinct ports of this pair of hosts among the {last}", _N),
         number(f"{side}_unanswered_share_100", "1", f"unanswered share of the {last}", _N),
         number(f"{side}_rejected_share_100", "1", f"share refused or reset among the {last}", _Z),
-        number(f"{side}_same_service_share_100", "1", f"share that spoke this service among the {last}", _P),
+        number(f"{side}_same_service_share_100", "1", f"share that spoke this service among the {last}", _Z),
         number(f"{side}_rate_100", "1/s", f"{last} over the time they span", _N),
     ]
 
 
 COLUMNS: tuple[Column, ...] = (
     *(column for side, _ in SIDES for column in _host_columns(side)),
-    number("pair_flows", "1", f"earlier connections of this originator, responder and port, at most {RECENT}", _N),
-    number("pair_age_seconds", "seconds", "since the first of them", _N),
+    number("pair_flows", "1", f"earlier connections of this originator, responder and port, at most {PAIR_RECENT}", _N),
+    number("pair_span_seconds", "seconds", "over which these came", _N),
     number("pair_gap_seconds", "seconds", "since the last of them", _N),
     number("pair_gap_median_seconds", "seconds", f"median gap of the last {PAIR_RECENT}; null below 3 gaps", _N),
     number("pair_gap_variation", "1", "standard deviation over mean of these gaps", _N),
@@ -77,11 +79,12 @@ COLUMNS: tuple[Column, ...] = (
     truth("port_is_new_on_responder", "the responder was never called on this port; null if never at all", _N),
     truth("responder_is_new", "the responder was never called; null on a network of few flows so far", _N),
     truth("was_called_back", "the responder has opened connections to the originator before", _N),
-    number("port_rarity_bits", "bits", "-log2 of the share of flows so far with this responder port", _N),
-    number("service_rarity_bits", "bits", "-log2 of the share of flows so far with this service", _P),
+    number("port_rarity_bits", "bits", f"-log2 of this responder port's share of the last {_RARITY} flows", _N),
+    number("service_rarity_bits", "bits", f"-log2 of this service's share of the last {_RARITY} flows", _Z),
 )
 """History is of the flows in the rows before, which is their order of closing, so that live equals offline; windows
-are over the distance of first times, either way. Only a connection's first slice makes history."""
+are over the distance of first times, either way. Only a connection's first slice makes history. Services that logs
+have no name for count as one."""
 
 _HOST_FEATURES = len(_host_columns("orig"))
 _PAIR = 2 * _HOST_FEATURES
@@ -215,18 +218,21 @@ def _pair(keys: Any, heads: Any, recent: Any, key: int, time: int, size: Any, va
     """Fill the eight features of flow i's pair of hosts and port; `values` is (PAIR_RECENT + 1,) scratch."""
     slot = find(keys, key)
     earlier = heads[slot, TOTAL] if slot >= 0 else 0
-    out[_PAIR, i] = min(earlier, RECENT)
+    out[_PAIR, i] = min(earlier, PAIR_RECENT)
     if earlier == 0:
         return
     gap = abs(time - heads[slot, PAIR_LAST]) * 1e-9
-    out[_PAIR + 1, i] = abs(time - heads[slot, PAIR_FIRST]) * 1e-9
+    n = min(earlier - 1, PAIR_RECENT - 1)
+    span = gap
+    for k in range(n):
+        # The gap written last stands before place `earlier - 1`; older ones before that, going round.
+        values[k] = recent[slot, 0, (earlier - 2 - k) % PAIR_RECENT]
+        span += values[k]
+    values[n] = gap
+    out[_PAIR + 1, i] = span
     out[_PAIR + 2, i] = gap
-    n = min(earlier - 1, PAIR_RECENT)
     if n + 1 < LEAST_HISTORY:
         return
-    for k in range(n):
-        values[k] = recent[slot, 0, k]
-    values[n] = gap
     out[_PAIR + 4, i] = _variation(values, n + 1)
     middle = _median(values, n + 1)
     out[_PAIR + 3, i] = middle
@@ -293,8 +299,8 @@ def behaviour_kernel(
         out[_NEW + 3, i] = find(seen_keys, keys[i, 4]) >= 0
         if row >= LEAST_FLOWS:
             out[_NEW + 2, i] = answered == 0
-            out[_NEW + 4, i] = -math.log2((port_flows[port] + 1) / (row + 1))
-            out[_NEW + 5, i] = -math.log2((service_flows[service] + 1) / (row + 1))
+            out[_NEW + 4, i] = -math.log2((port_flows[port] + 1) / (clock[2] + 1))
+            out[_NEW + 5, i] = -math.log2((service_flows[service] + 1) / (clock[2] + 1))
         if facts[i, 4] > 0:
             continue
         remember_host(orig_keys, orig_heads, orig_owners, orig_connections, orig, row, time, call)
@@ -305,3 +311,9 @@ def behaviour_kernel(
         port_flows[port] += 1
         service_flows[service] += 1
         clock[0] += 1
+        clock[2] += 1
+        if clock[2] >= RARITY_FLOWS:
+            clock[2] //= 2
+            for counts in (port_flows, service_flows):
+                for k in range(len(counts)):
+                    counts[k] //= 2

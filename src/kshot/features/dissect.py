@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from kshot.features.structure import u16
-from kshot.jit import njit
+from kshot.jit import njit, njit_inline
 
 _QUERY_INDEX = np.full(258, 12, np.int64)
 """Place in payload.DNS_QUERIES of each DNS type (IANA's registry)."""
@@ -19,7 +19,10 @@ for _at, _kinds in enumerate(((1,), (28,), (5,), (16,), (10,), (15,), (33,), (12
 
 @njit
 def describe_dns(up: Any, n_up: int, down: Any, n_down: int, counts: Any, out: Any, at: int) -> None:
-    """Fill eight features from `at`: the first question's name and type, and the first answer's code (RFC 1035)."""
+    """Fill eight features from `at`: the first question's name and type, and the first answer's code (RFC 1035).
+
+    Letters count without case: resolvers change it at random against forgery (0x20 encoding), and Zeek does not log it.
+    """
     if n_down >= 4 and down[2] & 0x80:
         code = down[3] & 15
         out[at + 7] = 0 if code == 0 else 1 if code == 3 else 2 if code == 2 else 3 if code == 5 else 4
@@ -36,6 +39,8 @@ def describe_dns(up: Any, n_up: int, down: Any, n_down: int, counts: Any, out: A
         longest = max(longest, label)
         for k in range(where + 1, min(where + 1 + label, end)):
             c = b[k]
+            if 0x41 <= c <= 0x5A:
+                c += 0x20
             characters += 1
             counts[c] += 1
             if 0x30 <= c <= 0x39:
@@ -59,9 +64,18 @@ def describe_dns(up: Any, n_up: int, down: Any, n_down: int, counts: Any, out: A
         out[at + 5] = bits
 
 
+@njit_inline
+def _hex_value(c: int) -> int:
+    """Return what a hexadecimal digit stands for, -1 for what is none."""
+    if 0x30 <= c <= 0x39:
+        return c - 0x30
+    lower = c | 0x20
+    return lower - 0x57 if 0x61 <= lower <= 0x66 else -1
+
+
 @njit
 def describe_http(up: Any, n_up: int, down: Any, n_down: int, out: Any, at: int) -> None:
-    """Fill four features from `at`: method, URI length and special characters, status class (RFC 9112)."""
+    """Fill four features from `at`: method, URI length and special characters, status class (RFC 9112, 3986)."""
     if n_down >= 12 and down[0] == 0x48 and down[4] == 0x2F and 0x31 <= down[9] <= 0x35:
         out[at + 3] = down[9] - 0x31
     blank = 0
@@ -85,10 +99,15 @@ def describe_http(up: Any, n_up: int, down: Any, n_down: int, out: Any, at: int)
         method = 6
     out[at] = method
     length, special = 0, 0
-    for k in range(blank + 1, n_up):
+    k = blank + 1
+    while k < n_up:
         c = up[k]
         if c == 0x20 or c == 0x0D or c == 0x0A:
             break
+        if c == 0x25 and k + 2 < n_up and _hex_value(up[k + 1]) >= 0 and _hex_value(up[k + 2]) >= 0:
+            c = _hex_value(up[k + 1]) * 16 + _hex_value(up[k + 2])
+            k += 2
+        k += 1
         length += 1
         plain = 0x30 <= c <= 0x39 or 0x41 <= c <= 0x5A or 0x61 <= c <= 0x7A
         special += not (plain or 0x2D <= c <= 0x2F or c == 0x5F or c == 0x7E)

@@ -7,6 +7,7 @@ import polars as pl
 from kshot.features.flow import flow_features
 from kshot.features.graph import graph_features
 from kshot.features.history import past_features
+from kshot.features.log_facts import log_features
 from kshot.features.memory import Memory, new_memory
 from kshot.features.payload import payload_features
 from kshot.features.sequence import sequence_features
@@ -47,5 +48,7 @@ class FeatureExtractor:
         features = flow_features(flows, tier)
         if tier >= Tier.PACKETS:
             features = features.with_columns(*sequence_features(flows), *payload_features(flows))
+        elif tier >= Tier.ZEEK:
+            features = features.with_columns(log_features(flows))
         features = features.with_columns(past_features(flows, features, tier, self._memory))
         return features.with_columns(graph_features(flows)) if self.graph else features

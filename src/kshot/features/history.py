@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from kshot.features.addresses import mixed, parse_addresses
 from kshot.features.behaviour import COLUMNS, behaviour_kernel
 from kshot.features.declare import to_array, to_series
+from kshot.features.log_facts import AS_LOGGED, SERVICES_OF_LOGS
 from kshot.features.memory import Memory
 from kshot.features.relations import relation_features
 from kshot.records.columns import Tier
@@ -26,7 +27,7 @@ def _bits(values: NDArray[np.uint64]) -> NDArray[np.int64]:
 def past_features(flows: pl.DataFrame, features: pl.DataFrame, tier: Tier, memory: Memory) -> list[pl.Series]:
     """Compute the columns of behaviour.py and relations.py that `tier` can carry, and add the flows to `memory`.
 
-    `features` holds what flow.py and payload.py made of `flows`.
+    `features` holds what flow.py and payload.py or log_facts.py made of `flows`.
     """
     n = len(flows)
     orig, resp = parse_addresses(flows["originator"]), parse_addresses(flows["responder"])
@@ -35,7 +36,7 @@ def past_features(flows: pl.DataFrame, features: pl.DataFrame, tier: Tier, memor
     kind = np.select([protocol == 6, protocol == 17], [0, 1], 2)
     port_key = kind * 65536 + ports[:, 1]
     service = None
-    if tier >= Tier.PACKETS:
+    if tier >= Tier.ZEEK:
         service = to_array(features["service"].to_physical(), np.int64)
     unanswered = to_array(features["is_answered"], np.bool_, False) == 0
     marks = unanswered.astype(np.int64)
@@ -55,7 +56,7 @@ def past_features(flows: pl.DataFrame, features: pl.DataFrame, tier: Tier, memor
     times = to_array(flows["first_time"].to_physical(), np.int64)
     facts[:, 0] = np.clip(times, -_TIME_LIMIT_NANOSECONDS, _TIME_LIMIT_NANOSECONDS)
     facts[:, 1] = port_key
-    facts[:, 2] = 0 if service is None else service
+    facts[:, 2] = 0 if service is None else AS_LOGGED[service]
     facts[:, 3] = marks
     if "slice" in flows.columns:
         facts[:, 4] = to_array(flows["slice"], np.int64)
@@ -63,4 +64,5 @@ def past_features(flows: pl.DataFrame, features: pl.DataFrame, tier: Tier, memor
     out = np.full((len(COLUMNS), n), np.nan, np.float32)
     behaviour_kernel(*memory, keys, facts, np.ascontiguousarray(sizes), out)
     behaviour = [to_series(column, values) for column, values in zip(COLUMNS, out, strict=True) if column.tier <= tier]
-    return [*behaviour, *relation_features(flows, orig, resp, service, ports, protocol)]
+    known = SERVICES_OF_LOGS if tier < Tier.PACKETS else None
+    return [*behaviour, *relation_features(flows, orig, resp, service, ports, protocol, known)]

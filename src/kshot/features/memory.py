@@ -30,8 +30,8 @@ no longer, so that what is gone for good makes room."""
 ROW, TOTAL, STORED, RING = range(4)
 """Words of a host's head: number of the flow that touched it last, connections since it is known, how many of them
 were written to its places, and its ring or -1."""
-PAIR_FIRST, PAIR_LAST = 2, 3
-"""A pair's head has instead the nanoseconds when its first and its last connection began."""
+PAIR_LAST = 2
+"""A pair's head has instead the nanoseconds when its last connection began."""
 _PEER_AT, _PORT_AT, _SERVICE_AT = 28, 9, 3
 _PEER_MASK, _PORT_MASK, _SERVICE_MASK = (1 << 30) - 1, (1 << 19) - 1, (1 << 6) - 1
 TIME, WORD = range(2)
@@ -56,7 +56,7 @@ class Memory(NamedTuple):
     pair_keys: NDArray[np.int64]
     """(pairs,) of originator, responder and port."""
     pair_heads: NDArray[np.int64]
-    """(pairs, 4) ROW, TOTAL, PAIR_FIRST, PAIR_LAST."""
+    """(pairs, 3) ROW, TOTAL, PAIR_LAST."""
     pair_recent: NDArray[np.float32]
     """(pairs, 3, PAIR_RECENT) seconds between connections, IP bytes of either end; number c at c modulo PAIR_RECENT."""
     seen_keys: NDArray[np.int64]
@@ -64,11 +64,11 @@ class Memory(NamedTuple):
     seen_heads: NDArray[np.int64]
     """(seen, 2) ROW, TOTAL."""
     port_flows: NDArray[np.int64]
-    """(3 * 65536,) flows so far to each responder port of TCP, UDP and all else."""
+    """(3 * 65536,) recent flows to each responder port of TCP, UDP and all else."""
     service_flows: NDArray[np.int64]
-    """(64,) flows so far of each service."""
+    """(64,) recent flows of each service."""
     clock: NDArray[np.int64]
-    """(2,) flows so far, and the first one's nanoseconds."""
+    """(3,) flows so far, the first one's nanoseconds, and how many of the flows are in the two counts above."""
 
 
 def new_memory(hosts: int = HOSTS, rings: int = RINGS, pairs: int = PAIRS, seen: int = SEEN) -> Memory:
@@ -93,13 +93,13 @@ def new_memory(hosts: int = HOSTS, rings: int = RINGS, pairs: int = PAIRS, seen:
         resp_owners=owners[1],
         resp_connections=words(places, 2),
         pair_keys=words(pairs),
-        pair_heads=words(pairs, 4),
+        pair_heads=words(pairs, 3),
         pair_recent=np.zeros((pairs, 3, PAIR_RECENT), np.float32),
         seen_keys=words(seen),
         seen_heads=words(seen, 2),
         port_flows=words(3 * 65536),
         service_flows=words(64),
-        clock=words(2),
+        clock=words(3),
     )
 
 
@@ -231,7 +231,6 @@ def remember_pair(
         slot = claim(keys, heads, key)
         keys[slot] = key
         heads[slot, TOTAL] = 0
-        heads[slot, PAIR_FIRST] = time
     else:
         recent[slot, 0, (heads[slot, TOTAL] - 1) % PAIR_RECENT] = abs(time - heads[slot, PAIR_LAST]) * 1e-9
     at = heads[slot, TOTAL] % PAIR_RECENT

@@ -24,36 +24,36 @@ HTTP_METHODS = ("get", "post", "head", "put", "options", "connect", "delete", "o
 HTTP_STATUSES = ("1xx", "2xx", "3xx", "4xx", "5xx")
 TLS_ANSWERS = ("handshake", "alert", "other")
 SSH_SOFTWARE = ("openssh", "dropbear", "libssh", "libssh2", "paramiko", "putty", "go", "other")
-_P = Tier.PACKETS
+_Z, _P = Tier.ZEEK, Tier.PACKETS
 
 COLUMNS: tuple[Column, ...] = (
-    category("service", SERVICES, "protocol that the payload speaks, told without its port", _P),
+    category("service", SERVICES, "protocol that the payload speaks, told without its port", _Z),
     *both("entropy_share_from_{}", "1", "entropy of the {}'s first payload bytes over the most that many can have", _P),
     *both("printable_share_from_{}", "1", "printable ASCII among the {}'s first payload bytes", _P),
     number(
         "dns_name_bytes",
         "bytes",
         "length of the first question's name, a lower bound where it reaches beyond 64 bytes",
-        _P,
+        _Z,
     ),
-    number("dns_labels", "1", "labels of that name", _P),
-    number("dns_longest_label_bytes", "bytes", "longest label of that name", _P),
-    number("dns_digit_share", "1", "digits among its characters", _P),
-    number("dns_odd_share", "1", "characters other than lower-case letters, digits, '-' and '_'", _P),
-    number("dns_entropy_bits", "bits", "Shannon entropy a character of that name", _P),
-    category("dns_query", DNS_QUERIES, "type that the first question asks for; null if beyond 64 bytes", _P),
-    category("dns_answer", DNS_ANSWERS, "response code of the first answer", _P),
-    category("http_method", HTTP_METHODS, "method of the first request", _P),
-    number("http_uri_bytes", "bytes", "length of its URI as far as 64 bytes show it", _P),
-    number("http_uri_special_share", "1", "characters of that URI other than letters, digits and -._~/", _P),
-    category("http_status", HTTP_STATUSES, "class of the first answer's status", _P),
+    number("dns_labels", "1", "labels of that name", _Z),
+    number("dns_longest_label_bytes", "bytes", "longest label of that name", _Z),
+    number("dns_digit_share", "1", "digits among its characters", _Z),
+    number("dns_odd_share", "1", "characters other than letters, digits, '-' and '_'", _Z),
+    number("dns_entropy_bits", "bits", "Shannon entropy a character of that name, capitals as small letters", _Z),
+    category("dns_query", DNS_QUERIES, "type that the first question asks for; null if beyond 64 bytes", _Z),
+    category("dns_answer", DNS_ANSWERS, "response code of the first answer", _Z),
+    category("http_method", HTTP_METHODS, "method of the first request", _Z),
+    number("http_uri_bytes", "bytes", "length of its URI as far as 64 bytes show it, %XX decoded", _Z),
+    number("http_uri_special_share", "1", "characters of that URI other than letters, digits and -._~/", _Z),
+    category("http_status", HTTP_STATUSES, "class of the first answer's status", _Z),
     number("tls_hello_bytes", "bytes", "length of the originator's first TLS record", _P),
     category("tls_answer", TLS_ANSWERS, "kind of the responder's first TLS record", _P),
     number("tls_answer_bytes", "bytes", "length of the responder's first TLS record", _P),
     *both("ssh_banner_bytes_from_{}", "bytes", "length of the {}'s SSH banner", _P),
     category("ssh_software", SSH_SOFTWARE, "family of software in the originator's SSH banner", _P),
 )
-"""Facts of a service are null for flows that do not speak it."""
+"""Facts of a service are null for flows that do not speak it. Logs tell what stands at the Zeek tier (log_facts.py)."""
 
 NEEDED = tuple(f"{side}_payload" for side, _ in SIDES)
 """Flow columns of the packet tier that are read here."""
@@ -133,11 +133,15 @@ def payload_kernel(
     down: NDArray[np.uint8],
     down_starts: NDArray[np.int64],
     protocols: NDArray[np.int64],
+    services: NDArray[np.int64],
     tests: NDArray[np.int64],
     facts: NDArray[np.int64],
     out: NDArray[np.float32],
 ) -> None:
-    """Fill `out` (features, n), NaN before, from the payload of both directions."""
+    """Fill `out` (features, n), NaN before, from the payload of both directions.
+
+    `services` (n,) holds ids where a log named the service, and -1 where the payload is to tell.
+    """
     counts = np.zeros(256, np.int64)
     # What lies past a short payload is an earlier flow's, or zero: the lengths bound what counts.
     a, b = np.zeros(2 * PAYLOAD_BYTES, np.int64), np.zeros(2 * PAYLOAD_BYTES, np.int64)
@@ -150,7 +154,9 @@ def payload_kernel(
         for k in range(n_down):
             b[k] = down[down_starts[i] + k]
         column = out[:, i]
-        service = guess_service(a, n_up, b, n_down, protocols[i], tests, facts)
+        service = services[i]
+        if service < 0:
+            service = guess_service(a, n_up, b, n_down, protocols[i], tests, facts)
         column[0] = service
         if n_up > 0:
             describe_bytes(a, n_up, counts, column, 1)
@@ -167,15 +173,21 @@ def payload_kernel(
             describe_ssh(a, n_up, b, n_down, column, _AT_SSH)
 
 
+def describe(
+    up: tuple[NDArray[np.uint8], NDArray[np.int64]],
+    down: tuple[NDArray[np.uint8], NDArray[np.int64]],
+    protocols: NDArray[np.int64],
+    services: NDArray[np.int64],
+    tier: Tier,
+) -> list[pl.Series]:
+    """Compute those of `COLUMNS` that `tier` can carry from n payloads a direction, bytes and where each begins."""
+    out = np.full((len(COLUMNS), len(protocols)), np.nan, np.float32)
+    payload_kernel(*up, *down, protocols, services, TESTS, FACTS, out)
+    return [to_series(column, values) for column, values in zip(COLUMNS, out, strict=True) if column.tier <= tier]
+
+
 def payload_features(flows: pl.DataFrame) -> list[pl.Series]:
     """Compute the columns of `COLUMNS`, one row a flow of `flows` (packet tier)."""
-    out = np.full((len(COLUMNS), len(flows)), np.nan, np.float32)
-    payload_kernel(
-        *first_bytes(flows["orig_payload"]),
-        *first_bytes(flows["resp_payload"]),
-        to_array(flows["protocol"], np.int64),
-        TESTS,
-        FACTS,
-        out,
-    )
-    return [to_series(column, values) for column, values in zip(COLUMNS, out, strict=True)]
+    up, down = (first_bytes(flows[name]) for name in NEEDED)
+    protocols = to_array(flows["protocol"], np.int64)
+    return describe(up, down, protocols, np.full(len(flows), -1), Tier.PACKETS)

@@ -21,7 +21,7 @@ _ICMP_KIND_OF = {
 """By protocol and type: RFC 792 and 1256, RFC 4443 and 4861."""
 ANSWERS = ("yes", "no")
 _TCP, _UDP = 6, 17
-_N, _P = Tier.NETFLOW, Tier.PACKETS
+_N, _Z = Tier.NETFLOW, Tier.ZEEK
 
 COLUMNS: tuple[Column, ...] = (
     category("orig_scope", SCOPES, "where the originator's address is good for", _N),
@@ -31,15 +31,21 @@ COLUMNS: tuple[Column, ...] = (
     category("resp_port_kind", PORT_KINDS, "kind of the responder's port; null without ports", _N),
     truth("equal_ports", "both ends use the same port; null without ports", _N),
     category("icmp_kind", ICMP_KINDS, "kind of ICMP message; null if not ICMP", _N),
-    category("port_fits_service", ANSWERS, "payload speaks what the port is for; null if neither is known", _P),
+    category("port_fits_service", ANSWERS, "payload speaks what the port is for; null if neither is known", _Z),
 )
 
 
 def _port_fit(
-    service: NDArray[np.int64], port: NDArray[np.int64], protocol: NDArray[np.int64], orig_port: NDArray[np.int64]
+    service: NDArray[np.int64],
+    port: NDArray[np.int64],
+    protocol: NDArray[np.int64],
+    orig_port: NDArray[np.int64],
+    known_services: NDArray[np.bool_] | None,
 ) -> NDArray[np.float32]:
     fits = np.full(len(service), np.nan, np.float32)
     usual = USUAL_SERVICES[port]
+    if known_services is not None:
+        usual = np.where(known_services[usual], usual, 0)
     has_ports = (protocol == _TCP) | (protocol == _UDP)
     expected = usual[:, 0] > 0
     known = service > SERVICE_ID["unknown"]
@@ -59,10 +65,12 @@ def relation_features(
     service: NDArray[np.int64] | None,
     ports: NDArray[np.int64],
     protocol: NDArray[np.int64],
+    known_services: NDArray[np.bool_] | None = None,
 ) -> list[pl.Series]:
-    """Compute the columns of `COLUMNS`; the last only where the payload told the `service`.
+    """Compute the columns of `COLUMNS`; the last only where the input told the `service`.
 
-    `ports` is (n, 2), the originator's and the responder's; `protocol` (n,).
+    `ports` is (n, 2), the originator's and the responder's; `protocol` (n,). `known_services` (services,) marks those
+    that the input could name at all, None if all.
     """
     n = len(flows)
     has_ports = np.isin(protocol, (_TCP, _UDP, 132))
@@ -83,7 +91,7 @@ def relation_features(
         icmp,
     ]
     if service is not None:
-        rows_of_values.append(_port_fit(service, ports[:, 1], protocol, ports[:, 0]))
+        rows_of_values.append(_port_fit(service, ports[:, 1], protocol, ports[:, 0], known_services))
     return [
         to_series(column, values.astype(np.float32))
         for column, values in zip(COLUMNS[: len(rows_of_values)], rows_of_values, strict=True)

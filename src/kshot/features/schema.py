@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from kshot.features import behaviour, flow, payload, relations, sequence
 from kshot.records.columns import Column, Tier
 
-VERSION = 1
+VERSION = 2
 """Raised when a feature changes its meaning without changing its name, type, unit or tier."""
 
 FEATURE_COLUMNS: tuple[Column, ...] = (

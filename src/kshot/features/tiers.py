@@ -8,8 +8,12 @@ import polars as pl
 
 from kshot.errors import InternalError
 from kshot.features.graph import GRAPH_COLUMNS
+from kshot.features.log_facts import SERVICES_OF_LOGS
 from kshot.features.schema import FEATURE_COLUMNS, NEEDED
+from kshot.features.services import SERVICES
 from kshot.records.columns import Tier
+
+_NAMELESS = [name for name, named in zip(SERVICES, SERVICES_OF_LOGS, strict=True) if not named]
 
 
 def columns_for_tier(tier: Tier) -> tuple[str, ...]:
@@ -18,9 +22,20 @@ def columns_for_tier(tier: Tier) -> tuple[str, ...]:
 
 
 def encode_to_tier(features: pl.DataFrame, tier: Tier) -> pl.DataFrame:
-    """Keep the columns of `features` that an input of `tier` can fill, so that a threat's shots fit poorer inputs."""
+    """Keep what an input of `tier` can tell of `features`, so that a threat's shots fit poorer inputs.
+
+    Columns that it cannot fill go; a service that logs have no name for is "unknown" there.
+    """
     carried = {*columns_for_tier(tier), *(column.name for column in GRAPH_COLUMNS if column.tier <= tier)}
-    return features.select(name for name in features.columns if name in carried)
+    kept = features.select(name for name in features.columns if name in carried)
+    if tier != Tier.ZEEK or "service" not in kept.columns:
+        return kept
+    nameless = pl.col("service").cast(pl.String).is_in(_NAMELESS)
+    unknown = pl.lit("unknown", kept.schema["service"])
+    changed = [pl.when(nameless).then(unknown).otherwise("service").alias("service")]
+    if "port_fits_service" in kept.columns:
+        changed.append(pl.when(~nameless).then("port_fits_service").alias("port_fits_service"))
+    return kept.with_columns(changed)
 
 
 def tier_of_flows(flows: pl.DataFrame) -> Tier:
