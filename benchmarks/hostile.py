@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -80,7 +80,7 @@ def meter(path: Path, **settings: Any) -> Outcome:
     return outcome
 
 
-def _child(seed: int, start: int, stop: int, corpus: list[Path]) -> None:
+def _child(seed: int, start: int, stop: int, corpus: list[Path], judge: Callable[[Path], Outcome]) -> None:
     """Run mutants `start` to `stop`, with a line of JSON before and after each, so that a crash names its mutant."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "mutant")
@@ -89,18 +89,20 @@ def _child(seed: int, start: int, stop: int, corpus: list[Path]) -> None:
             parent, data = mutant(index, seed, corpus)
             path.write_bytes(data)
             try:
-                outcome = meter(path)
+                outcome = judge(path)
             except Exception as error:  # every exception here is a finding
                 outcome = Outcome("", fault=f"{type(error).__name__}: {error}")
             outcome.name = f"mutant {index} of seed {seed}, from {parent.name}"
             print(json.dumps(asdict(outcome)), flush=True)
 
 
-def _watched(seed: int, start: int, stop: int, corpus: Path) -> Iterator[Outcome]:
+def _watched(seed: int, start: int, stop: int, corpus: Path, kind: str = "captures") -> Iterator[Outcome]:
     """Run mutants in children, going on with the next one behind a crash or a hang."""
     while start < stop:
-        command = [sys.executable, "-m", "benchmarks.hostile", "--corpus", str(corpus), "--seed", str(seed)]
-        with subprocess.Popen([*command, "--child", str(start), str(stop)], stdout=subprocess.PIPE) as child:
+        command = [sys.executable, "-m", "benchmarks.hostile", "--corpus", str(corpus), "--kind", kind]
+        with subprocess.Popen(
+            [*command, "--seed", str(seed), "--child", str(start), str(stop)], stdout=subprocess.PIPE
+        ) as child:
             assert child.stdout is not None
             while start < stop:
                 ready, _, _ = select.select([child.stdout], [], [], HANG_SECONDS)
@@ -117,9 +119,31 @@ def _watched(seed: int, start: int, stop: int, corpus: Path) -> Iterator[Outcome
                     start += 1
 
 
-def corpus_files(folder: Path) -> list[Path]:
+def resumed(journal: Path | None, seed: int, count: int, corpus: Path, kind: str = "captures") -> list[Outcome]:
+    """Run mutants 0 to `count`; those that `journal`, a file of JSON lines, has already are not run again."""
+    done = []
+    if journal is not None and journal.exists():
+        for line in journal.read_text().splitlines()[:count]:
+            try:
+                done.append(Outcome(**json.loads(line)))
+            except ValueError:  # the last line, cut when the run was killed
+                break
+        if done and f"of seed {seed}" not in done[0].name:
+            raise SystemExit(f"{journal}: holds another seed's mutants")
+        journal.write_text("".join(json.dumps(asdict(outcome)) + "\n" for outcome in done))
+    for outcome in _watched(seed, len(done), count, corpus, kind):
+        done.append(outcome)
+        if journal is not None:
+            with journal.open("a") as file:
+                file.write(json.dumps(asdict(outcome)) + "\n")
+    return done
+
+
+def corpus_files(folder: Path, kind: str = "captures") -> list[Path]:
     """All files that mutants are made of, smallest first, so that their order does not depend on the file system."""
-    files = [path for path in folder.rglob("*") if path.is_file() and path.suffix not in (".csv", ".log", ".txt")]
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    if kind == "captures":  # the hostile set has notes beside them
+        files = [path for path in files if path.suffix not in (".csv", ".log", ".txt")]
     return sorted(files, key=lambda path: (path.stat().st_size, str(path)))
 
 
@@ -144,7 +168,7 @@ def summary(outcomes: list[Outcome], what: str) -> str:
     lines = [
         f"{len(outcomes):,} {what}: {len(faults)} faults, {slow} slower than {SLOW_SECONDS:.0f} s (slowest "
         f"{slowest.cpu_seconds:.2f} CPU s: {slowest.name}), {refused:,} refused in one line, {damaged:,} damaged and "
-        f"used, {sum(o.packets for o in outcomes):,} packets, {sum(o.flows for o in outcomes):,} flows"
+        f"used, {sum(o.packets for o in outcomes):,} packets, {sum(o.flows for o in outcomes):,} flows or rows"
     ]
     return "\n".join(lines + [f"  FAULT {outcome.name}: {outcome.fault}" for outcome in faults[:50]])
 
@@ -190,35 +214,53 @@ def main() -> None:
     parser.add_argument("--corpus", type=Path, help="folder of files (default: the shared hostile set)")
     parser.add_argument("--mutants", type=int, default=10_000)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--journal", type=Path, help="JSON lines, one a mutant: a later run goes on behind the last")
     parser.add_argument("--skip-families", action="store_true")
+    parser.add_argument("--kind", choices=("captures", "tables"), default="captures", help="tables: and logs")
     parser.add_argument("--child", type=int, nargs=2, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.child:
-        _child(arguments.seed, *arguments.child, corpus_files(arguments.corpus))
+        _child(arguments.seed, *arguments.child, corpus_files(arguments.corpus, arguments.kind), _judge(arguments.kind))
         return
     with tempfile.TemporaryDirectory() as folder:
         corpus = arguments.corpus
         if corpus is None:
-            archive = SHARED / "data/hostile.tar.xz"
             corpus = Path(folder)
-            if archive.exists():
+            archive = SHARED / "data/hostile.tar.xz"
+            if arguments.kind == "tables":
+                from benchmarks.readers import made_tables
+
+                made_tables(corpus)
+            elif archive.exists():
                 unpack(archive, corpus)
             else:
                 made_corpus(corpus)
-        files = corpus_files(corpus)
-        for path in made_corpus(Path(folder, "made")):  # have the kernels compiled before anything is timed
-            meter(path)
-        print(summary([meter(path) for path in files], "files"), flush=True)
-        outcomes = list(_watched(arguments.seed, 0, arguments.mutants, corpus))
-        print(summary(outcomes, f"mutants of seed {arguments.seed}"), flush=True)
+        if arguments.kind == "captures":
+            _captures(corpus, Path(folder, "made"))
+        outcomes = resumed(arguments.journal, arguments.seed, arguments.mutants, corpus, arguments.kind)
+        print(summary(outcomes, f"mutants of seed {arguments.seed}, {arguments.kind}"), flush=True)
         kinds = Counter(outcome.fault.split(":")[0] for outcome in outcomes if outcome.fault)
         if kinds:
             print("  by kind:", dict(kinds))
-    print(flood_memory(), flush=True)
-    if not arguments.skip_families:
+    if arguments.kind == "captures" and not arguments.skip_families:
+        print(flood_memory(), flush=True)
         print("\n| family | n, CPU s | 2n, CPU s | ratio |\n|---|---|---|---|")
         for name, once, twice, ratio in doublings(20_000):
             print(f"| {name} | {once:.3f} | {twice:.3f} | {ratio:.2f} |")
+
+
+def _judge(kind: str) -> Callable[[Path], Outcome]:
+    if kind == "captures":
+        return meter
+    from benchmarks.readers import read
+
+    return read
+
+
+def _captures(corpus: Path, made: Path) -> None:
+    for path in made_corpus(made):  # have the kernels compiled before anything is timed
+        meter(path)
+    print(summary([meter(path) for path in corpus_files(corpus)], "files"), flush=True)
 
 
 if __name__ == "__main__":

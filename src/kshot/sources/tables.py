@@ -12,15 +12,20 @@ from itertools import islice
 from pathlib import Path
 
 import polars as pl
-from polars.exceptions import PanicException, PolarsError
+from polars.exceptions import PolarsError
 
 from kshot.errors import InputError
+from kshot.sources.apart import Undecodable, first_line, read_apart
 from kshot.sources.compressed import ByteStream
 
 _HEAD_BYTES = 1 << 16
 _PIECE_BYTES = 1 << 20
 _STRUCT_DEPTH = 4
 _PARQUET_MAGIC = b"PAR1"
+MOST_CELLS = 10_000_000
+"""A CSV file may have so many, whatever its size; polars takes 5 s for the worst of them, 3,000 columns."""
+CELLS_A_BYTE = 4
+"""Beyond that a CSV file may have so many for each byte of it; a cell takes one at least but where a line is cut."""
 TABLE_SUFFIXES = (".csv", ".tsv", ".parquet", ".jsonl", ".ndjson", ".json")
 
 
@@ -82,20 +87,17 @@ def _plain(path: str | Path) -> Iterator[tuple[str, Path]]:
 
 def _read_parquet(name: str, plain: Path) -> pl.DataFrame:
     try:
-        return pl.read_parquet(plain, glob=False)
-    except (PolarsError, PanicException) as error:  # polars panics on some damaged pages instead of raising
-        raise InputError(name, f"is a damaged Parquet file ({_first_line(error)})") from error
+        return read_apart(plain, name, "parquet")
+    except Undecodable as error:
+        raise InputError(name, f"is a damaged Parquet file ({error})") from error
 
 
 def _read_json(name: str, plain: Path, *, lines: bool) -> pl.DataFrame:
     try:
-        frame = (
-            pl.read_ndjson(plain, infer_schema_length=None) if lines else pl.read_json(plain, infer_schema_length=None)
-        )
-    except (PolarsError, ValueError) as error:
+        return read_apart(plain, name, "ndjson" if lines else "json")
+    except Undecodable as error:
         _blame_json_line(name, plain, lines=lines)
-        raise InputError(name, f"is not JSON {'lines' if lines else ''} ({_first_line(error)})") from error
-    return frame
+        raise InputError(name, f"is not {'JSON lines' if lines else 'JSON'} ({error})") from error
 
 
 def _blame_json_line(name: str, plain: Path, *, lines: bool) -> None:
@@ -108,6 +110,8 @@ def _blame_json_line(name: str, plain: Path, *, lines: bool) -> None:
                 continue
             try:
                 value = json.loads(line)
+            except RecursionError as error:
+                raise InputError(f"{name}, line {number}", "is nested too deep") from error
             except ValueError as error:
                 what = getattr(error, "msg", str(error))
                 raise InputError(f"{name}, line {number}", f"is not JSON ({what})") from error
@@ -134,7 +138,7 @@ def _read_csv(name: str, plain: Path, head: bytes) -> pl.DataFrame:
             damage = error
     _blame_csv_line(name, plain, separator)
     assert damage is not None
-    raise InputError(name, f"is not a CSV table ({_first_line(damage)})") from damage
+    raise InputError(name, f"is not a CSV table ({first_line(damage)})") from damage
 
 
 def _separator(head: bytes) -> str:
@@ -146,6 +150,7 @@ def _separator(head: bytes) -> str:
 
 
 def _check_header(name: str, plain: Path, separator: str) -> None:
+    """Raise for a header that names a column twice, and for one so wide that short lines below it fill the memory."""
     with plain.open(encoding="utf-8-sig", errors="replace", newline="") as file:
         try:
             header = next(csv.reader(file, delimiter=separator), [])
@@ -154,6 +159,15 @@ def _check_header(name: str, plain: Path, separator: str) -> None:
     twice = [column for column, count in Counter(header).items() if count > 1]
     if twice:
         raise InputError(f"{name}, line 1", f"two columns are named {twice[0]!r}", "rename one")
+    size = plain.stat().st_size
+    most_lines = max(MOST_CELLS, CELLS_A_BYTE * size) // max(len(header), 1)
+    if size > most_lines and _lines(plain) > most_lines:
+        raise InputError(name, f"has {len(header):,} columns and hardly a value in them", "name the columns it uses")
+
+
+def _lines(plain: Path) -> int:
+    with plain.open("rb") as file:
+        return sum(piece.count(b"\n") for piece in iter(lambda: file.read(_PIECE_BYTES), b""))
 
 
 def _blame_csv_line(name: str, plain: Path, separator: str) -> None:
@@ -187,7 +201,3 @@ def _flatten(name: str, frame: pl.DataFrame) -> pl.DataFrame:
             raise InputError(name, f"two columns are named {twice[0]!r}", "rename one")
         frame = pl.DataFrame(columns)
     return frame.drop([column for column, dtype in frame.schema.items() if isinstance(dtype, pl.Struct)])
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().split("\n", 1)[0][:200]
