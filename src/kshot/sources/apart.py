@@ -108,4 +108,5 @@ def _decode(form: str, path: str, plain: str, memory_bytes: int, most_bytes: int
 
 
 if __name__ == "__main__":
-    sys.exit(_decode(*sys.argv[1:4], *map(int, sys.argv[4:7])))
+    given_form, given_path, given_plain, *given_limits = sys.argv[1:]
+    sys.exit(_decode(given_form, given_path, given_plain, *map(int, given_limits)))
