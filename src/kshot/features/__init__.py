@@ -2,6 +2,7 @@
 
 from kshot.features.extractor import FeatureExtractor
 from kshot.features.graph import GRAPH_COLUMNS
+from kshot.features.log_facts import untold_columns
 from kshot.features.schema import FEATURE_COLUMNS, fingerprint
 from kshot.features.tiers import columns_for_tier, encode_to_tier
 from kshot.features.warmup import settle
@@ -14,4 +15,5 @@ __all__ = [
     "encode_to_tier",
     "fingerprint",
     "settle",
+    "untold_columns",
 ]

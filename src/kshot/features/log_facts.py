@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from kshot.features.declare import first_bytes, to_array
+from kshot.features.declare import SIDES, first_bytes, to_array
 from kshot.features.payload import describe
 from kshot.features.services import SERVICE_ID, SERVICES
 from kshot.jit import njit
@@ -125,6 +125,27 @@ def log_features(flows: pl.DataFrame) -> list[pl.Series]:
         service.replace_strict(SERVICE_ID, return_dtype=pl.Int64).to_numpy().copy(),
         Tier.ZEEK,
     )
+
+
+def untold_columns(flows: pl.DataFrame, features: pl.DataFrame) -> list[str]:
+    """Name the columns that these logs never fill though some of their flows call for it: a dns.log was not given, say.
+
+    To compare by them would be to take every flow for one without a name or request. Flows from packets lack none.
+    """
+    if "log_service" not in flows.columns or "service" not in features.columns:
+        return []
+    service = features["service"].cast(pl.String)
+    named = service.filter(service != "none")
+    untold: list[str] = []
+    if len(named) and (named == "unknown").all():
+        untold += ["service", "port_fits_service", "service_rarity_bits"]
+        untold += [f"{side}_same_service_share_100" for side, _ in SIDES]
+    for name in ("dns", "http"):
+        facts = [column for column in features.columns if column.startswith(f"{name}_")]
+        speaking = features.filter(service == name).select(facts)
+        if "service" in untold or (len(speaking) and all(fact.null_count() == len(fact) for fact in speaking)):
+            untold += facts
+    return untold
 
 
 _READ = (

@@ -25,6 +25,7 @@ def teach(
     description: str = "",
     severity: str = "medium",
     source: str = "",
+    references: Sequence[str] = (),
 ) -> Threat:
     """Make a threat; exact repeats among the shots are kept once.
 
@@ -43,6 +44,7 @@ def teach(
         attack=check_attack_ids(attack),
         description=description,
         severity=severity,
+        references=tuple(references),
         source=source,
         created=created,
     )

@@ -1,7 +1,18 @@
 """Threats on disk, and files written whole or not at all."""
 
 from kshot.store.atomic import Whole, output_error, whole_file
+from kshot.store.builtin import builtin_names, builtin_reference, builtin_threat, builtin_threats
 from kshot.store.home import kshot_home
 from kshot.store.threats import ThreatStore
 
-__all__ = ["ThreatStore", "Whole", "kshot_home", "output_error", "whole_file"]
+__all__ = [
+    "ThreatStore",
+    "Whole",
+    "builtin_names",
+    "builtin_reference",
+    "builtin_threat",
+    "builtin_threats",
+    "kshot_home",
+    "output_error",
+    "whole_file",
+]

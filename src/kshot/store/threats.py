@@ -45,6 +45,17 @@ def check_name(name: str) -> str:
     return name
 
 
+def read_threat(folder: Path) -> Threat:
+    """Read the threat that lies in `folder`, whose name it bears, and check that its files are whole.
+
+    Raises:
+        InputError: a file of it is missing, torn, altered, or of a newer format.
+    """
+    told = _read_toml(folder / "threat.toml")
+    shots = _read_shots(folder / "shots.parquet", told)
+    return _threat(folder / "threat.toml", folder.name, told, shots)
+
+
 class ThreatStore:
     """The threats under one folder.
 
@@ -82,10 +93,7 @@ class ThreatStore:
             near = get_close_matches(name, names, 1)
             hint = f"did you mean {near[0]}?" if near else "see: kshot threats list"
             raise ThreatError(f"there is no threat named {name}; {hint}")
-        folder = self.folder / name
-        told = _read_toml(folder / "threat.toml")
-        shots = _read_shots(folder / "shots.parquet", told)
-        return _threat(folder / "threat.toml", name, told, shots)
+        return read_threat(self.folder / name)
 
     def save(self, threat: Threat, *, replace: bool = False) -> Path:
         """Write a threat; the old one of that name stays until the new one is whole on disk. Returns its folder.

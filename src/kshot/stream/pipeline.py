@@ -13,7 +13,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from kshot.errors import InputError, ThreatError, UserError
-from kshot.features import FeatureExtractor, columns_for_tier, encode_to_tier, fingerprint
+from kshot.features import FeatureExtractor, columns_for_tier, encode_to_tier, fingerprint, untold_columns
 from kshot.features.tiers import tier_of_features
 from kshot.intel import fit_threats, plain_types
 from kshot.records.alerts import ALERT_SCHEMA
@@ -204,26 +204,43 @@ def at_one_tier(inputs: Sequence[Records]) -> list[Records]:
     """Cut flows of several inputs to the features that all of them can tell; tables stay as they are."""
     if any(records.kind != "flow" for records in inputs):
         return list(inputs)
+    tier, untold = _told_by_all(inputs)
+    return [replace(records, features=_encoded(records.features, tier, untold)) for records in inputs]
+
+
+def _told_by_all(inputs: Sequence[Records]) -> tuple[Tier, list[str]]:
+    """The poorest input's tier, and what is of that tier and yet untold by logs that were not given whole."""
     tier = min(tier_of_features(records.features.columns) for records in inputs)
-    return [replace(records, features=encode_to_tier(records.features, tier)) for records in inputs]
+    untold = [name for records in inputs for name in untold_columns(records.frame, records.features)]
+    return tier, list(dict.fromkeys(untold))
+
+
+def _encoded(features: pl.DataFrame, tier: Tier, untold: Sequence[str]) -> pl.DataFrame:
+    return encode_to_tier(features, tier).drop(untold, strict=False)
 
 
 def _cut_to_one_tier(
     judged: Records, reference: Records | None, threats: Sequence[Threat], notes: list[str]
 ) -> tuple[Records, Records | None, list[Threat]]:
     """Cut records, reference and flow threats to the features that both inputs can tell; say so by name."""
-    judged, *others = at_one_tier([judged] if reference is None else [judged, reference])
-    tier = tier_of_features(judged.features.columns)
+    inputs = [judged] if reference is None else [judged, reference]
+    tier, untold = _told_by_all(inputs)
+    judged, *others = at_one_tier(inputs)
     fitting = [
-        replace(threat, shots=encode_to_tier(threat.shots, tier)) if threat.kind == "flow" else threat
+        replace(threat, shots=_encoded(threat.shots, tier, untold)) if threat.kind == "flow" else threat
         for threat in threats
     ]
     cut = [threat.name for threat, less in zip(threats, fitting, strict=True) if less.shots.width < threat.shots.width]
     if cut:
         told = {Tier.NETFLOW: "counters", Tier.ZEEK: "what connection logs tell", Tier.PACKETS: "packets"}[tier]
         notes.append(
-            f"judged by {told} only ({len(columns_for_tier(tier))} of {len(columns_for_tier(Tier.PACKETS))} features; "
+            f"judged by {told} only ({judged.features.width} of {len(columns_for_tier(Tier.PACKETS))} features; "
             f"without payload and packet sizes they may miss or confuse more): {', '.join(cut)}"
+        )
+    if untold:
+        notes.append(
+            f"the logs lack {', '.join(untold)}, which are not compared; "
+            "give http.log, dns.log and ssl.log beside conn.log, or EVE's http, dns and tls events"
         )
     return judged, others[0] if others else None, fitting
 
