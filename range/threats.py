@@ -27,6 +27,8 @@ CONTENT = HERE.parent / "src" / "kshot" / "content"
 MOST_SHOTS = 100
 REFERENCE_ROWS = 8_000
 SEED = 0
+FOLDER = re.compile(r"(?<!\S)/\S*/")
+"""Of a file on the machine where the range ran."""
 LABELS = ("label", "part", "tool")
 ADDRESS = re.compile(r"\b\d{1,3}(?:\.\d{1,3}){3}\b")
 
@@ -65,7 +67,7 @@ def steps_of(run: Path) -> list[dict[str, Any]]:
     """What the attackers did in a run, for the provenance: tool and command."""
     told = tomllib.loads((run / "scenario.toml").read_text())
     steps = [{key: step[key] for key in ("threat", "tool", "command") if key in step} for step in told.get("step", [])]
-    return [step | {"command": ADDRESS.sub("(address)", step["command"])} for step in steps]
+    return [step | {"command": FOLDER.sub("", ADDRESS.sub("(address)", step.get("command", "")))} for step in steps]
 
 
 def make_threat(name: str, told: dict[str, Any], out: Path, store: ThreatStore) -> Threat:
@@ -110,7 +112,7 @@ def page(threat: Threat, provenance: list[dict[str, Any]]) -> str:
         f"{threat.description}.",
         "",
         f"- ATT&CK: {', '.join(threat.attack)}; severity: {threat.severity}",
-        f"- {threat.shots.height} shots of {threat.shots.width} flow features (schema {threat.fingerprint}); no addresses",
+        f"- {threat.shots.height} shots of {threat.shots.width} features (schema {threat.fingerprint}); no addresses",
         f"- taught on packets, by {', '.join(tools) or 'the range'} in {', '.join(run['run'] for run in provenance)}",
         *(f"- <{reference}>" for reference in threat.references),
         "",
@@ -141,9 +143,9 @@ def make_reference(out: Path, folder: Path) -> pl.DataFrame:
     (folder / "reference.toml").write_text(tomli_w.dumps(about))
     (folder / "README.md").write_text(
         "# The laboratory's benign reference\n\n"
-        f"{reference.height:,} flows of {len(runs)} runs of kshot's range, as features; no addresses. It stands in until "
-        "you give a\nreference of your own network (`kshot scan --reference`): what is measured against it is a rank, "
-        "not a promise.\n"
+        f"{reference.height:,} flows of {len(runs)} runs of kshot's range, as features; no addresses. It stands in "
+        "until you give a\nreference of your own network (`kshot scan --reference`): what is measured against it is a "
+        "rank, not a promise.\n"
     )
     return reference
 
