@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
+import importlib.metadata
 import importlib.util
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 
@@ -16,6 +19,7 @@ import polars as pl
 SHARED = Path(__file__).resolve().parents[1] / ".." / "shared"
 METRICS = ("auroc", "ap", "r1", "r01", "seconds")
 KEY = ("split", "k", "rep", "table", "family", "method")
+SPLITS = ("blocked", "iid")
 _SAVE_EVERY_S = 30.0
 
 
@@ -31,14 +35,18 @@ def reference_script() -> ModuleType | None:
 
 
 class Rows:
-    """One row an episode and method; saved now and then, so that an interrupted run still says what it found."""
+    """One row an episode and method; saved now and then, so that an interrupted run still says what it found.
 
-    def __init__(self, folder: Path | None, split: str) -> None:
-        """Take up what `folder` holds of `split`."""
-        self._path = folder / f"detection_{split}.parquet" if folder else None
+    A file a method and version: a changed detector is measured anew, its peers are not.
+    """
+
+    def __init__(self, folder: Path | None, split: str, methods: Sequence[str]) -> None:
+        """Take up what `folder` holds of `split` by these `methods` as they are now."""
+        self._paths = {name: folder / f"detection_{split}_{name}_{version(name)}.parquet" for name in methods if folder}
         self.rows: list[dict[str, object]] = []
-        if self._path and self._path.exists():
-            self.rows = pl.read_parquet(self._path).to_dicts()
+        for path in self._paths.values():
+            if path.exists():
+                self.rows += pl.read_parquet(path).to_dicts()
         self._done = {tuple(row[name] for name in KEY) for row in self.rows}
         self._saved = time.monotonic()
 
@@ -52,13 +60,28 @@ class Rows:
             self.save()
 
     def save(self) -> None:
-        """Write them beside the file, then in its place."""
+        """Write each file beside the old one, then in its place."""
         self._saved = time.monotonic()
-        if self._path and self.rows:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            beside = self._path.with_suffix(".part")
-            pl.DataFrame(self.rows, infer_schema_length=None).write_parquet(beside)
-            beside.rename(self._path)
+        for name, path in self._paths.items():
+            mine = [row for row in self.rows if row["method"] == name]
+            if mine:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                beside = path.with_suffix(".part")
+                pl.DataFrame(mine, infer_schema_length=None).write_parquet(beside)
+                beside.rename(path)
+
+
+@cache
+def version(method: str) -> str:
+    """What a method's figures hold for: the sources of the detector, or the release of what the peers are made of."""
+    if method != "kshot":
+        return importlib.metadata.version("scikit-learn")
+    import kshot.detection
+
+    digest = hashlib.sha256()
+    for path in sorted(Path(kshot.detection.__file__).parent.glob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:12]
 
 
 def measure(
@@ -80,9 +103,9 @@ def measure(
         for name, score in methods.items():
             if keys[name] in into:
                 continue
-            start = time.perf_counter()
+            start = time.process_time()  # of one process: peers measured on another day, or beside other work, compare
             s = np.asarray(score(S, ys, Q), float)
-            seconds = time.perf_counter() - start
+            seconds = time.process_time() - start
             into.add(
                 {
                     **dict(zip(KEY, keys[name], strict=True)),
@@ -175,7 +198,7 @@ def main() -> int:
     parser.add_argument("--methods", default="et,rf,lr,anomaly,kshot")
     parser.add_argument("--k", type=int, nargs="+", default=[1, 5, 10])
     parser.add_argument("--reps", type=int, default=2)
-    parser.add_argument("--split", nargs="*", default=["blocked", "iid"], help="none: only report the checkpoint")
+    parser.add_argument("--split", nargs="*", default=[*SPLITS], help="none: only report the checkpoint")
     parser.add_argument("--checkpoint", type=Path, help="folder that keeps what was measured; taken up again")
     parser.add_argument("--output", type=Path)
     args = parser.parse_args()
@@ -183,13 +206,12 @@ def main() -> int:
     if script is None:
         print("skipped: no shared/evaluate/fewshot.py beside the checkout")
         return 0
+    names = args.methods.split(",")
     measured: dict[str, Rows] = {}
 
     def write() -> None:
-        kept = {
-            path.stem.removeprefix("detection_") for path in (args.checkpoint or Path()).glob("detection_*.parquet")
-        }
-        others = [Rows(args.checkpoint, split) for split in sorted(kept - set(measured))] if args.checkpoint else []
+        rest = [split for split in SPLITS if split not in measured]
+        others = [Rows(args.checkpoint, split, names) for split in rest] if args.checkpoint else []
         rows = [row for part in [*measured.values(), *others] for row in part.rows]
         text = report(script, pl.DataFrame(rows, infer_schema_length=None)) if rows else "nothing measured\n"
         if args.output:
@@ -201,11 +223,11 @@ def main() -> int:
         # Tables of few families first: what is stopped early has heard most corpora.
         tables = script.load(str(SHARED / "data" / "tables"), script.DEV)
         tables = dict(sorted(tables.items(), key=lambda item: len(set(item[1][1]))))
-        methods = script.methods(args.methods.split(","))
+        methods = script.methods(names)
         _, _, _, _, S, ys, Q, _ = next(script.episodes(tables, 1, 1, "iid"))
         for score in methods.values():  # imports and compiled code are nobody's seconds
             score(S, ys, Q[:100])
-        measured = {split: Rows(args.checkpoint, split) for split in args.split}
+        measured = {split: Rows(args.checkpoint, split, names) for split in args.split}
         try:
             # Repetitions outermost: whenever it is stopped, every cell has about as many.
             for rep in range(args.reps):

@@ -47,6 +47,32 @@ class TailMap:
         return np.asarray(inside + self.slope * np.maximum(scores - self.scores[-1], 0.0) + below)
 
 
+def left_out(benign: Floats) -> Floats:
+    """(n,) benign scores, n >= 2 -> (n,) surprise of each by the map of the other n - 1.
+
+    By the map of all, the greatest would stand at ln(2n + 2) however great: a new row can lie beyond it in any column,
+    a row of the map's own in none, and the promise over T columns would be broken T times over.
+    """
+    n = len(benign)
+    ordered = np.sort(benign)
+    levels, first, count = np.unique(ordered, return_index=True, return_counts=True)
+    if len(levels) == 1:
+        return TailMap.of(benign[1:])(benign)
+    at_or_above = n - first
+    # Without the row itself: the levels below have one fewer above them, those above as many as ever.
+    without = -np.log((at_or_above - 1 + 0.5) / n)
+    beyond = -np.log((at_or_above + 0.5) / n)
+    out = without.copy()
+    alone = np.flatnonzero(count == 1)
+    inner = alone[(alone > 0) & (alone < len(levels) - 1)]
+    share = (levels[inner] - levels[inner - 1]) / (levels[inner + 1] - levels[inner - 1])
+    out[inner] = (1.0 - share) * without[inner - 1] + share * beyond[inner + 1]
+    for end in set(alone.tolist()) & {0, len(levels) - 1}:
+        others = np.delete(ordered, first[end])
+        out[end] = TailMap.of(others)(levels[end : end + 1])[0]
+    return np.asarray(out[np.searchsorted(levels, benign)])
+
+
 @dataclass(frozen=True, slots=True)
 class Calibration:
     """From the scores of every threat (and "unknown") to one alarm p-value."""
@@ -54,14 +80,15 @@ class Calibration:
     maps: tuple[TailMap, ...]
     """One a threat, and one for "unknown" where it is asked for."""
     benign: Floats
-    """(n,) greatest surprise of each calibration row, rising."""
+    """(n,) greatest surprise of each calibration row by what the others say, rising."""
 
     @classmethod
     def of(cls, benign_scores: Floats) -> Calibration:
-        """Measure (n, columns) scores of benign rows that the model was not fitted on, n >= 1."""
+        """Measure (n, columns) scores of benign rows that the model was not fitted on, n >= 2."""
         maps = tuple(TailMap.of(column) for column in benign_scores.T)
-        calibration = cls(maps, np.empty(0))
-        return cls(maps, np.sort(calibration.surprises(benign_scores).max(1)))
+        # One map keeps the order of its scores, so that ranks among them are exact as they are.
+        own = [left_out(column) for column in benign_scores.T] if len(maps) > 1 else [maps[0](benign_scores[:, 0])]
+        return cls(maps, np.sort(np.stack(own, 1).max(1)))
 
     @property
     def attainable(self) -> float:
