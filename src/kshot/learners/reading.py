@@ -1,0 +1,168 @@
+"""Frames of any schema as plain numbers: what the encoding measures, column by column."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from kshot.errors import UserError
+
+Floats = NDArray[np.float64]
+Frame = pl.DataFrame | NDArray[np.float64]
+"""(n, d) rows: a polars frame, or plain numbers (NaN where missing)."""
+
+_SHOT_LEVELS = 4
+"""Values of the shots in a category that get a column of their own."""
+_TEXT_DISTINCT = 40
+"""More distinct strings than this, and more than one in ten rows, is free text rather than a category."""
+_NUMERIC_SHARE = 0.98
+_PACKET = re.compile(r"data_(\d+)_(bytes|pause_seconds)")
+"""The columns of a metered flow that hold its first packets, in order (features/sequence.py)."""
+PACKETS = 8
+"""How many of the first data packets have such columns."""
+
+
+class LearnerInputError(UserError):
+    """What a learner was given cannot be used as it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    name: str
+    kind: str
+    """number, category or text."""
+    shares: dict[str, float]
+    """Category: each value's share of the reference."""
+    levels: tuple[str, ...] = ()
+
+    @property
+    def columns(self) -> list[str]:
+        if self.kind == "number":
+            return [self.name]
+        if self.kind == "text":
+            return [f"{self.name} {what}" for what in ("length", "digits", "letters", "distinct")]
+        return [f"share of {self.name}", *(f"{self.name} = {level}" for level in self.levels)]
+
+
+class Reader:
+    """Turns frames of one schema into numbers, by what the reference and the shots hold.
+
+    Numbers stay; a category becomes its share of the reference and whether it equals a shot's; a text its length,
+    shares of digits and letters, and share of distinct characters. Dates and nested columns are left out.
+    """
+
+    def __init__(self, reference: Frame, shots: Frame) -> None:
+        """Learn the columns from (n, d) reference and (k, d) shot rows.
+
+        Raises:
+            LearnerInputError: the two have different columns, or none that can be read.
+        """
+        known, shown = as_frame(reference), as_frame(shots)
+        if known.columns != shown.columns:
+            raise LearnerInputError("the shots have other columns than the reference; give the same to both")
+        self.names = known.columns
+        plans = [_plan(known[name], shown[name]) for name in self.names]
+        self._plans = [plan for plan in plans if plan is not None]
+        self.columns = [column for plan in self._plans for column in plan.columns]
+        """Names of the d numeric columns that `read` gives."""
+        if not self.columns:
+            raise LearnerInputError("no column holds numbers, truth values or texts; give one that does")
+        self.packets = np.array([_packet(name) for name in self.columns], np.int64)
+        """(d,) which of the first packets' cells a column is: 1..8 sizes, 9..16 pauses, 0 anything else."""
+
+    def read(self, rows: Frame) -> Floats:
+        """Return (n, d) numbers, NaN where missing.
+
+        Raises:
+            LearnerInputError: a column is lacking.
+        """
+        frame = as_frame(rows, self.names)
+        lacking = [name for name in self.names if name not in frame.columns]
+        if lacking:
+            raise LearnerInputError(f"the rows lack the column {lacking[0]}, which the reference has")
+        blocks = [_read(plan, frame[plan.name]) for plan in self._plans]
+        return np.column_stack(blocks) if len(frame) else np.empty((0, len(self.columns)))
+
+
+def as_frame(rows: Frame, names: Sequence[str] | None = None) -> pl.DataFrame:
+    """Return rows as a frame; plain numbers get `names`, or x0, x1, ..."""
+    if isinstance(rows, pl.DataFrame):
+        return rows
+    rows = np.asarray(rows, np.float64)
+    if rows.ndim != 2:
+        raise LearnerInputError(f"rows must be a table of two dimensions, not {rows.ndim}")
+    names = names if names is not None and len(names) == rows.shape[1] else [f"x{i}" for i in range(rows.shape[1])]
+    return pl.DataFrame({name: rows[:, i] for i, name in enumerate(names)})
+
+
+def plain_numbers(rows: Frame) -> Floats:
+    """Return (n, d) the numeric columns as they are: for tasks of one fixed schema, such as regression.
+
+    Raises:
+        LearnerInputError: a column that is no number.
+    """
+    frame = as_frame(rows)
+    texts = [name for name, dtype in frame.schema.items() if not (dtype.is_numeric() or dtype == pl.Boolean)]
+    if texts:
+        raise LearnerInputError(f"column {texts[0]} holds no numbers; only the relative encoding reads such columns")
+    return frame.cast(pl.Float64).to_numpy().astype(np.float64)
+
+
+def _packet(name: str) -> int:
+    found = _PACKET.fullmatch(name)
+    if not found or not 1 <= int(found[1]) <= PACKETS:
+        return 0
+    return int(found[1]) + (0 if found[2] == "bytes" else PACKETS)
+
+
+def _plan(known: pl.Series, shown: pl.Series) -> _Plan | None:
+    name, dtype = known.name, known.dtype
+    if dtype.is_numeric() or dtype == pl.Boolean or dtype == pl.Null:
+        return _Plan(name, "number", {})
+    if dtype != pl.String and not isinstance(dtype, pl.Categorical | pl.Enum):
+        return None
+    strings, of_shots = known.cast(pl.String).drop_nulls(), shown.cast(pl.String).drop_nulls()
+    both = pl.concat([strings, of_shots])
+    numeric = both.cast(pl.Float64, strict=False).is_not_null().sum()
+    if len(both) and numeric >= _NUMERIC_SHARE * len(both):
+        return _Plan(name, "number", {})
+    distinct = strings.n_unique()
+    if distinct > max(_TEXT_DISTINCT, 0.1 * len(strings)):
+        return _Plan(name, "text", {})
+    counts = strings.value_counts() if len(strings) else pl.DataFrame({name: [], "count": []})
+    shares = {str(value): count / max(1, len(known)) for value, count in counts.iter_rows()}
+    # The commonest values of the shots; ties by name, so that the order of rows changes nothing.
+    common = sorted(of_shots.value_counts().iter_rows(), key=lambda pair: (-pair[1], pair[0])) if len(of_shots) else []
+    return _Plan(name, "category", shares, tuple(str(value) for value, _ in common[:_SHOT_LEVELS]))
+
+
+def _read(plan: _Plan, column: pl.Series) -> Floats:
+    if plan.kind == "number":
+        numbers = column.cast(pl.String).cast(pl.Float64, strict=False) if _is_text(column) else column.cast(pl.Float64)
+        out: Floats = numbers.fill_null(float("nan")).to_numpy().astype(np.float64)[:, None]
+        return np.clip(out, -1e30, 1e30)
+    strings = column.cast(pl.String)
+    if plan.kind == "text":
+        return _text(strings)
+    distinct = strings.unique().to_list()
+    share = strings.replace_strict(distinct, [plan.shares.get(v, 0.0) for v in distinct], return_dtype=pl.Float64)
+    equal = [(strings == level).fill_null(False).to_numpy().astype(np.float64) for level in plan.levels]
+    return np.column_stack([share.to_numpy().astype(np.float64), *equal])
+
+
+def _is_text(column: pl.Series) -> bool:
+    return column.dtype == pl.String or isinstance(column.dtype, pl.Categorical | pl.Enum)
+
+
+def _text(strings: pl.Series) -> Floats:
+    length = strings.str.len_chars().cast(pl.Float64)
+    digits = strings.str.count_matches(r"\d").cast(pl.Float64) / length.clip(1.0)
+    letters = strings.str.count_matches(r"\pL").cast(pl.Float64) / length.clip(1.0)
+    characters = strings.str.split("").list.n_unique().cast(pl.Float64) / length.clip(1.0)
+    parts = (length, digits, letters, characters)
+    return np.column_stack([p.fill_null(float("nan")).to_numpy().astype(np.float64) for p in parts])
