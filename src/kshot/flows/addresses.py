@@ -1,4 +1,4 @@
-"""Addresses from bytes to text, many at a time: dotted quads, and IPv6 as RFC 5952 writes it."""
+"""Addresses from numbers to text: dotted quads, and IPv6 as RFC 5952 writes it."""
 
 from __future__ import annotations
 
@@ -11,72 +11,68 @@ TEXT_BYTES = 39
 
 
 @njit_bare
-def _decimal(text: Bytes, i: int, at: int, value: int) -> int:
-    """Write a number below 256; return where it ends."""
-    if value >= 100:
-        text[i, at] = 48 + value // 100
-        at += 1
-    if value >= 10:
-        text[i, at] = 48 + value // 10 % 10
-        at += 1
-    text[i, at] = 48 + value % 10
-    return at + 1
-
-
-@njit_bare
-def _quad(text: Bytes, i: int, at: int, raw: Bytes, start: int) -> int:
-    """Write the last four of 16 bytes as a dotted quad."""
-    for k in range(12, 16):
-        if k > 12:
-            text[i, at] = 46
+def _write_quad(text: Bytes, at: int, address: int) -> int:
+    """Write a dotted quad; return where it ends."""
+    for shift in (24, 16, 8, 0):
+        value = (address >> shift) & 255
+        if value >= 100:
+            text[at] = 48 + value // 100
             at += 1
-        at = _decimal(text, i, at, int64(raw[start + k]))
-    return at
+        if value >= 10:
+            text[at] = 48 + value // 10 % 10
+            at += 1
+        text[at] = 48 + value % 10
+        text[at + 1] = 46
+        at += 2
+    return at - 1
 
 
 @njit_bare
-def write_address(text: Bytes, i: int, to: int, raw: Bytes, start: int, version6: bool) -> int:
-    """Write the 16-byte address at `raw[start]` to `text[i, to]` and return its length, 39 at most.
+def _group(high: int, low: int, group: int) -> int:
+    """One of the eight numbers of an IPv6 address."""
+    return int64(((high if group < 4 else low) >> (48 - 16 * (group & 3))) & 0xFFFF)
 
-    IPv4 lies in the last four bytes.
+
+@njit_bare
+def write_address(text: Bytes, to: int, high: int, low: int, version6: bool) -> int:
+    """Write an address, IPv4 in the lower bits of `low`, to `text[to]` and return its length.
+
+    Up to `TEXT_BYTES` + 1 bytes are written, the last of them beyond the text.
 
     RFC 5952: lower case, no leading zeros, the longest run of two or more zero groups (the first of equals) as "::",
     IPv4-mapped addresses with a dotted quad.
     """
     if not version6:
-        return _quad(text, i, to, raw, start) - to
-    best = -1
-    best_length = 1
-    run = 0
+        return _write_quad(text, to, low) - to
+    best = int64(-1)
+    best_length = int64(1)
+    run = int64(0)
     for group in range(8):
-        if raw[start + 2 * group] == 0 and raw[start + 2 * group + 1] == 0:
-            run += 1
-            if run > best_length:
-                best_length = run
-                best = group - run + 1
-        else:
-            run = 0
-    mapped = best == 0 and best_length == 5 and raw[start + 10] == 255 and raw[start + 11] == 255
+        run = run + 1 if _group(high, low, group) == 0 else 0
+        if run > best_length:
+            best_length = run
+            best = group - run + 1
+    mapped = high == 0 and best_length == 5 and (low >> 32) & 0xFFFFFFFF == 0xFFFF
     at = to
-    group = 0
+    group = int64(0)
     while group < 8:
         if group == best:
-            text[i, at] = 58
-            text[i, at + 1] = 58
+            text[at] = 58
+            text[at + 1] = 58
             at += 2
             group += best_length
             continue
         if group > 0 and group != best + best_length:
-            text[i, at] = 58
+            text[at] = 58
             at += 1
         if mapped and group == 6:
-            return _quad(text, i, at, raw, start) - to
-        value = (int64(raw[start + 2 * group]) << 8) | int64(raw[start + 2 * group + 1])
+            return _write_quad(text, at, low) - to
+        value = _group(high, low, group)
         started = False
         for shift in (12, 8, 4, 0):
             digit = (value >> shift) & 15
             if digit or started or shift == 0:
-                text[i, at] = 48 + digit if digit < 10 else 87 + digit
+                text[at] = 48 + digit if digit < 10 else 87 + digit
                 at += 1
                 started = True
         group += 1

@@ -7,118 +7,135 @@ from numpy.typing import NDArray
 
 from kshot.flows.decode import Bytes
 from kshot.flows.layout import int64
-from kshot.jit import njit_bare, read_be32
+from kshot.jit import njit_bare
 
 TEXT_BYTES = 30
 """Always "1:" and 28 characters of base64."""
+LANES = 16
+"""Flows hashed at once: a round of SHA-1 then is a few vector instructions for all of them."""
+LANE_WORDS = 85 * LANES
+"""Scratch: 80 words of message schedule, then 5 of state, each for all lanes."""
+
+Lanes = NDArray[np.uint32]
 
 _ALPHABET = np.frombuffer(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/", np.uint8).copy()
+_STATE = 80
+_BEGIN = (0x67452301, 0xEFCDAB89, 0x98BADCFE, 0x10325476, 0xC3D2E1F0)
 _M32 = 0xFFFFFFFF
 
 
 @njit_bare
-def sha1_block(scratch: Bytes, schedule: NDArray[np.uint32]) -> None:
-    """SHA-1 (FIPS 180-4) of the padded block scratch[:64] into scratch[64:84]. schedule: 80 words of scratch."""
-    for i in range(16):
-        schedule[i] = read_be32(scratch, 4 * i)
-    for i in range(16, 80):
-        word = int64(schedule[i - 3] ^ schedule[i - 8] ^ schedule[i - 14] ^ schedule[i - 16])
-        schedule[i] = ((word << 1) | (word >> 31)) & _M32
-    a, b, c, d, e = (
-        int64(0x67452301),
-        int64(0xEFCDAB89),
-        int64(0x98BADCFE),
-        int64(0x10325476),
-        int64(0xC3D2E1F0),
-    )
-    # Every number below stays under 2**32, and is held as one: the compiler then turns each rotation into one step.
-    for i in range(80):
-        if i < 20:
-            mixed = (d ^ (b & (c ^ d))) + 0x5A827999
-        elif i < 40:
-            mixed = (b ^ c ^ d) + 0x6ED9EBA1
-        elif i < 60:
-            mixed = ((b & c) | (d & (b | c))) + 0x8F1BBCDC
-        else:
-            mixed = (b ^ c ^ d) + 0xCA62C1D6
-        turned = ((a << 5) | (a >> 27)) & _M32
-        fresh = (turned + mixed + e + int64(schedule[i])) & _M32
-        e = d
-        d = c
-        c = ((b << 30) | (b >> 2)) & _M32
-        b = a
-        a = fresh
-    state = (
-        (a + 0x67452301) & _M32,
-        (b + 0xEFCDAB89) & _M32,
-        (c + 0x98BADCFE) & _M32,
-        (d + 0x10325476) & _M32,
-        (e + 0xC3D2E1F0) & _M32,
-    )
-    for i in range(5):
-        for j in range(4):
-            scratch[64 + 4 * i + j] = (state[i] >> (24 - 8 * j)) & 255
-
-
-@njit_bare
-def write_community_id(
-    text: Bytes,
-    row: int,
-    to: int,
-    scratch: Bytes,
-    schedule: NDArray[np.uint32],
-    raw: Bytes,
+def put_endpoints(
+    lanes: Lanes,
+    lane: int,
+    orig_high: int,
+    orig_low: int,
+    resp_high: int,
+    resp_low: int,
     version6: bool,
     protocol: int,
     orig_port: int,
     resp_port: int,
     one_way: bool,
 ) -> None:
-    """Write the community ID (seed 0) of a flow to `text[row, to]`, 30 bytes.
+    """Put what the ID of a flow is the hash of (seed 0) into one lane, padded to SHA-1's block.
 
-    raw: (32,) originator's and responder's address, IPv4 in the last four bytes of each. Ports enter
-    for TCP, UDP, ICMP, ICMPv6 and SCTP only, those of ICMP as type and the type that answers it (or the code, and
-    then `one_way`: the direction is kept).
-    scratch: (84,) bytes; schedule: (80,).
+    Ports enter for TCP, UDP, ICMP, ICMPv6 and SCTP only, those of ICMP as type and the type that answers it (or the
+    code, and then `one_way`: the direction is kept).
     """
-    begin = 0 if version6 else 12
     swap = False
     if not one_way:
-        order = 0
-        for i in range(begin, 16):
-            if raw[i] != raw[16 + i]:
-                order = 1 if raw[i] > raw[16 + i] else -1
-                break
-        swap = order > 0 or (order == 0 and orig_port > resp_port)
-    for i in range(64):
-        scratch[i] = 0
-    at = 2
-    for i in range(begin, 16):
-        scratch[at] = raw[16 + i] if swap else raw[i]
-        scratch[at + 16 - begin] = raw[i] if swap else raw[16 + i]
-        at += 1
-    at += 16 - begin
-    scratch[at] = protocol
-    at += 2
+        # The order is that of the bytes; numbers above 2**63 are held as negative ones.
+        a, b = (orig_high >> 1) & 0x7FFFFFFFFFFFFFFF, (resp_high >> 1) & 0x7FFFFFFFFFFFFFFF
+        if a == b:
+            a, b = orig_high & 1, resp_high & 1
+        if a == b:
+            a, b = (orig_low >> 1) & 0x7FFFFFFFFFFFFFFF, (resp_low >> 1) & 0x7FFFFFFFFFFFFFFF
+        if a == b:
+            a, b = orig_low & 1, resp_low & 1
+        swap = a > b or (a == b and orig_port > resp_port)
+    if swap:
+        orig_high, orig_low, resp_high, resp_low = resp_high, resp_low, orig_high, orig_low
+        orig_port, resp_port = resp_port, orig_port
+    for i in range(16):
+        lanes[i * LANES + lane] = 0
+    # Two bytes of seed shift everything by half a word.
+    carried = int64(0)
+    at = lane
+    for end in range(2):
+        high, low = (resp_high, resp_low) if end else (orig_high, orig_low)
+        if version6:
+            for word in ((high >> 32) & _M32, high & _M32, (low >> 32) & _M32):
+                lanes[at] = (carried << 16) | (word >> 16)
+                carried = word & 0xFFFF
+                at += LANES
+        lanes[at] = (carried << 16) | ((low >> 16) & 0xFFFF)
+        carried = low & 0xFFFF
+        at += LANES
+    lanes[at] = (carried << 16) | (protocol << 8)
+    at += LANES
+    size = 34 + 2 if version6 else 12
     if protocol == 6 or protocol == 17 or protocol == 1 or protocol == 58 or protocol == 132:
-        low = resp_port if swap else orig_port
-        high = orig_port if swap else resp_port
-        scratch[at] = low >> 8
-        scratch[at + 1] = low & 255
-        scratch[at + 2] = high >> 8
-        scratch[at + 3] = high & 255
-        at += 4
-    scratch[at] = 0x80
-    scratch[62] = (at * 8) >> 8
-    scratch[63] = (at * 8) & 255
-    sha1_block(scratch, schedule)
-    text[row, to] = 49
-    text[row, to + 1] = 58
-    for i in range(7):
-        at = 64 + 3 * i
-        value = (int64(scratch[at]) << 16) | (int64(scratch[at + 1]) << 8)
-        if i < 6:
-            value |= int64(scratch[at + 2])
-        for j in range(4):
-            text[row, to + 2 + 4 * i + j] = _ALPHABET[(value >> (18 - 6 * j)) & 63]
-    text[row, to + 29] = 61
+        lanes[at] = (orig_port << 16) | resp_port
+        at += LANES
+        size += 4
+    lanes[at] = 0x80000000
+    lanes[15 * LANES + lane] = size * 8
+
+
+@njit_bare
+def hash_lanes(v: Lanes) -> None:
+    """SHA-1 (FIPS 180-4) of one block in every lane; what lies in v[: 16 * LANES] becomes the state at the end of v.
+
+    One array for all, so that the compiler sees that nothing overlaps.
+    """
+    for i in range(16 * LANES, 80 * LANES):
+        word = v[i - 3 * LANES] ^ v[i - 8 * LANES] ^ v[i - 14 * LANES] ^ v[i - 16 * LANES]
+        v[i] = (word << np.uint32(1)) | (word >> np.uint32(31))
+    for i in range(5):
+        for lane in range(LANES):
+            v[(_STATE + i) * LANES + lane] = _BEGIN[i]
+    for quarter in range(4):
+        constant = np.uint32((0x5A827999, 0x6ED9EBA1, 0x8F1BBCDC, 0xCA62C1D6)[quarter])
+        for i in range(20 * quarter, 20 * quarter + 20):
+            for lane in range(LANES):
+                at = _STATE * LANES + lane
+                a, b, c, d, e = v[at], v[at + LANES], v[at + 2 * LANES], v[at + 3 * LANES], v[at + 4 * LANES]
+                if quarter == 0:
+                    mixed = d ^ (b & (c ^ d))
+                elif quarter == 2:
+                    mixed = (b & c) | (d & (b | c))
+                else:
+                    mixed = b ^ c ^ d
+                turned = (a << np.uint32(5)) | (a >> np.uint32(27))
+                v[at + 4 * LANES] = d
+                v[at + 3 * LANES] = c
+                v[at + 2 * LANES] = (b << np.uint32(30)) | (b >> np.uint32(2))
+                v[at + LANES] = a
+                v[at] = (int64(turned) + int64(mixed) + int64(e) + int64(constant) + int64(v[i * LANES + lane])) & _M32
+    for i in range(5):
+        for lane in range(LANES):
+            at = (_STATE + i) * LANES + lane
+            v[at] = (int64(v[at]) + _BEGIN[i]) & _M32
+
+
+@njit_bare
+def write_community_id(text: Bytes, to: int, lanes: Lanes, lane: int) -> None:
+    """Write the ID of a hashed lane to `text[to]`, 30 bytes."""
+    text[to] = 49
+    text[to + 1] = 58
+    at = _STATE * LANES + lane
+    to += 2
+    held = int64(0)
+    bits = 0
+    # 160 bits and two of padding: 27 characters, and one more of padding.
+    for i in range(5):
+        held = (held << 32) | int64(lanes[at + i * LANES])
+        bits += 32
+        while bits >= 6:
+            bits -= 6
+            text[to] = _ALPHABET[(held >> bits) & 63]
+            to += 1
+        held &= 63
+    text[to] = _ALPHABET[(held << 2) & 63]
+    text[to + 1] = 61

@@ -1,8 +1,6 @@
-"""Finished flows from the export area into a polars frame of FLOW_SCHEMA, column by column, no object a row."""
+"""Finished flows from the export area into a polars frame of FLOW_SCHEMA, no object a row and no copy a column."""
 
 from __future__ import annotations
-
-from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -10,13 +8,17 @@ from numpy.typing import NDArray
 
 from kshot.flows.addresses import TEXT_BYTES as ADDRESS_BYTES
 from kshot.flows.addresses import write_address
+from kshot.flows.arrow import Block, Layout
+from kshot.flows.community_id import LANE_WORDS, LANES, Lanes, hash_lanes, put_endpoints, write_community_id
 from kshot.flows.community_id import TEXT_BYTES as COMMUNITY_ID_BYTES
-from kshot.flows.community_id import write_community_id
 from kshot.flows.conn_state import conn_state
-from kshot.flows.decode import KEY_IPV6, KEY_ONE_WAY, Bytes
+from kshot.flows.decode import KEY_IPV6, KEY_ONE_WAY
 from kshot.flows.layout import (
     BLOCK_WORDS,
+    C_ROW_OCTETS,
+    C_ROW_PACKETS,
     C_ROWS,
+    C_ROWS_USED,
     FIRST_TIME,
     FULL_WORDS,
     GAPS,
@@ -45,86 +47,72 @@ from kshot.flows.layout import (
     STATUS,
     STATUS_ORIGINATOR,
     STATUS_REASON,
+    int64,
 )
 from kshot.flows.pools import Arena, Floats, Halves, Octets, Singles, Words
-from kshot.jit import njit_bare
+from kshot.jit import bare, copy_bytes, njit_bare
 from kshot.records.flows import (
     CONN_STATES,
     END_REASONS,
     FLOW_SCHEMA,
     PAYLOAD_BYTES,
     SEQUENCE_PACKETS,
-    TCP_FLAGS,
     TUNNELS,
 )
 
-_DIRECTIONS = ("orig", "resp")
-_STATISTICS = [f"{d}_{what}" for d in _DIRECTIONS for what in (
-    "size_min_bytes", "size_max_bytes", "size_mean_bytes", "size_std_bytes",
-    "gap_min_seconds", "gap_max_seconds", "gap_mean_seconds", "gap_std_seconds",
-    "entropy_bits",
-)]  # fmt: skip
-_STATISTICS_A_SIDE = 9
-_TOTALS = [f"{d}_{what}" for d in _DIRECTIONS for what in ("packets", "wire_bytes", "bytes")]
-_FLAGS = [f"{d}_{flag}_packets" for d in _DIRECTIONS for flag in TCP_FLAGS]
-_MAYBE = [f"{d}_{what}" for d in _DIRECTIONS for what in ("window_first_bytes", "window_max_bytes", "ttl")]
 _CODES = {"tunnel": TUNNELS, "conn_state": CONN_STATES, "end_reason": END_REASONS}
+_SCHEMA: dict[str, pl.DataType] = {n: pl.UInt8() if n in _CODES else dtype for n, dtype in FLOW_SCHEMA.items()}
+"""As the kernel fills it: names are numbers still."""
+_NAMES = list(_SCHEMA)
+_LISTS = ("packet_sizes_bytes", "packet_gaps_seconds")
+_TEXTS = ("originator", "responder", "community_id", "orig_payload", "resp_payload")
+
+# Where columns stand in the schema; those of the responder follow the originator's.
+_FIRST_TIME, _LAST_TIME, _DURATION, _PROTOCOL, _VLAN, _TUNNEL, _STATE, _REASON, _SLICE = (
+    _NAMES.index(name)
+    for name in (
+        *("first_time", "last_time", "duration_seconds", "protocol", "vlan"),
+        *("tunnel", "conn_state", "end_reason", "slice"),
+    )
+)
+_ADDRESS = _NAMES.index("originator")
+_PORT = _NAMES.index("orig_port")
+_COMMUNITY_ID = _NAMES.index("community_id")
+_PACKETS, _WIRE, _BYTES = (_NAMES.index(f"orig_{name}") for name in ("packets", "wire_bytes", "bytes"))
+_SIZE = _NAMES.index("orig_size_min_bytes")
+_GAP = _NAMES.index("orig_gap_min_seconds")
+_FLAG = _NAMES.index("orig_fin_packets")
+_WINDOW = _NAMES.index("orig_window_first_bytes")
+_TTL = _NAMES.index("orig_ttl")
+_SIZES, _GAPS = (_NAMES.index(name) for name in _LISTS)
+_PAYLOAD = _NAMES.index("orig_payload")
+_ENTROPY = _NAMES.index("orig_entropy_bits")
+
+# Bitmaps of what is known, the responder's after the originator's.
+_SEEN, _GAPPED, _WINDOWED, _SPOKE = 0, 2, 4, 6
+_BITMAPS = 8
+_VALID = {
+    f"{direction}_{name}": bitmap + d
+    for d, direction in enumerate(("orig", "resp"))
+    for bitmap, names in (
+        (_SEEN, ("size_min_bytes", "size_max_bytes", "size_mean_bytes", "size_std_bytes", "ttl")),
+        (_GAPPED, ("gap_min_seconds", "gap_max_seconds", "gap_mean_seconds", "gap_std_seconds")),
+        (_WINDOWED, ("window_first_bytes", "window_max_bytes")),
+        (_SPOKE, ("entropy_bits",)),
+    )
+    for name in names
+}
+_USED = _BITMAPS
+"""In the tally after the nulls of each bitmap: bytes of each of _TEXTS, then packets of the lists."""
+_TALLY = _USED + len(_TEXTS) + 1
 
 _LOG = np.array([0.0, *(n * np.log2(n) for n in range(1, PAYLOAD_BYTES + 1))])
 """n log2 n."""
 
 
-class Columns(NamedTuple):
-    """What the kernel fills for n flows: a row of a 2-D array is a column of the frame, in the order of the lists."""
-
-    times: NDArray[np.int64]
-    """(2, n) first, last."""
-    totals: NDArray[np.int64]
-    """(6, n)"""
-    counts: NDArray[np.uint32]
-    """(18, n) flags of both directions, then VLAN and slice."""
-    maybe: NDArray[np.int32]
-    """(6, n) windows and TTLs, -1 for null."""
-    ports: NDArray[np.uint16]
-    """(2, n)"""
-    codes: NDArray[np.uint8]
-    """(4, n) tunnel, conn_state, end_reason, protocol."""
-    statistics: NDArray[np.float32]
-    """(18, n) NaN for null."""
-    text: NDArray[np.uint8]
-    """(n, 108) originator, responder, community ID."""
-    sizes: NDArray[np.int32]
-    """(n, 32)"""
-    gaps: NDArray[np.float32]
-    """(n, 32)"""
-    payloads: NDArray[np.uint8]
-    """(n, 128)"""
-    lengths: NDArray[np.uint32]
-    """(5, n) of originator, responder, sequence, both payloads."""
-
-
-def _empty_columns(n: int) -> Columns:
-    return Columns(
-        times=np.empty((2, n), np.int64),
-        totals=np.empty((len(_TOTALS), n), np.int64),
-        counts=np.empty((len(_FLAGS) + 2, n), np.uint32),
-        maybe=np.empty((len(_MAYBE), n), np.int32),
-        ports=np.empty((2, n), np.uint16),
-        codes=np.empty((4, n), np.uint8),
-        statistics=np.empty((len(_STATISTICS), n), np.float32),
-        text=np.zeros((n, 2 * ADDRESS_BYTES + COMMUNITY_ID_BYTES), np.uint8),
-        sizes=np.empty((n, SEQUENCE_PACKETS), np.int32),
-        gaps=np.empty((n, SEQUENCE_PACKETS), np.float32),
-        payloads=np.zeros((n, 2 * PAYLOAD_BYTES), np.uint8),
-        lengths=np.zeros((5, n), np.uint32),
-    )
-
-
 @njit_bare
-def _entropy(octets: Bytes, at: int, length: int, seen: NDArray[np.int64]) -> float:
+def _entropy(octets: Octets, at: int, length: int, seen: Words) -> float:
     """Shannon entropy in bits a byte of `length` bytes at `at`. seen: (256,) zeros, left as zeros."""
-    if length == 0:
-        return np.nan
     for i in range(length):
         seen[octets[at + i]] += 1
     total = 0.0
@@ -136,33 +124,90 @@ def _entropy(octets: Bytes, at: int, length: int, seen: NDArray[np.int64]) -> fl
 
 
 @njit_bare
-def _write_statistics(
-    words: Words, halves: Halves, floats: Floats, own: int, out: NDArray[np.float32], first: int, i: int
-) -> None:
-    """One direction's sizes and gaps; deviations are those of the whole (divided by n)."""
-    n = words[own + SIDE_PACKETS]
-    for k in range(first, first + 8):
-        out[k, i] = np.nan
-    if n == 0:
-        return
-    mean = words[own + SIDE_WIRE] / n
-    out[first, i] = halves[2 * own + I32_SIZE_MIN]
-    out[first + 1, i] = halves[2 * own + I32_SIZE_MAX]
-    out[first + 2, i] = mean
-    out[first + 3, i] = np.sqrt(max(0.0, floats[own + SIDE_SQUARES] / n - mean * mean))
-    if n > 1:
-        out[first + 4, i] = words[own + SIDE_GAP_MIN] * 1e-9
-        out[first + 5, i] = words[own + SIDE_GAP_MAX] * 1e-9
-        out[first + 6, i] = floats[own + SIDE_GAP_MEAN]
-        out[first + 7, i] = np.sqrt(max(0.0, floats[own + SIDE_GAP_SQUARES] / (n - 1)))
+def _mark(octets: Octets, place: int, tally: Words, bitmap: int, row: int, known: bool) -> None:
+    """Tell a bitmap whether a value is known, and count those that are not."""
+    if known:
+        octets[place + (row >> 3)] |= 1 << (row & 7)
+    else:
+        tally[bitmap] += 1
 
 
 @njit_bare
-def _bytes_of(words: Words, at: int, raw: Octets, to: int) -> None:
-    """Two words as 16 bytes, most significant first."""
-    for i in range(8):
-        raw[to + i] = (words[at] >> (56 - 8 * i)) & 255
-        raw[to + 8 + i] = (words[at + 1] >> (56 - 8 * i)) & 255
+def _view(words: Words, octets: Octets, view: int, data: int, tally: Words, text: int, length: int) -> None:
+    """Write the Arrow view of `length` bytes that lie next in a text column's data; 12 or fewer move into the view."""
+    used = tally[_USED + text]
+    at = data + used
+    if length > 12:
+        first = int64(0)
+        for i in range(4):
+            first |= int64(octets[at + i]) << (32 + 8 * i)
+        words[view >> 3] = length | first
+        words[(view >> 3) + 1] = used << 32
+        tally[_USED + text] = used + length
+        return
+    words[view >> 3] = length
+    words[(view >> 3) + 1] = 0
+    copy_bytes(octets, view + 4, octets, at, length)
+
+
+@njit_bare
+def _fill_side(
+    words: Words,
+    halves: Halves,
+    floats: Floats,
+    octets: Octets,
+    to_words: Words,
+    to_halves: Halves,
+    to_singles: Singles,
+    to_octets: Octets,
+    columns: Words,
+    data: Words,
+    bitmaps: Words,
+    tally: Words,
+    seen: Words,
+    row: int,
+    side: int,
+    d: int,
+    i: int,
+) -> None:
+    """One direction: d is 0 for the originator's. Deviations are those of the whole (divided by n)."""
+    own = row + SIDES + side * SIDE_WORDS
+    half = 2 * own
+    n = words[own + SIDE_PACKETS]
+    wire = words[own + SIDE_WIRE]
+    to_words[(columns[_PACKETS + d] >> 3) + i] = n
+    to_words[(columns[_WIRE + d] >> 3) + i] = wire
+    to_words[(columns[_BYTES + d] >> 3) + i] = words[own + SIDE_PAYLOAD]
+    for k in range(8):
+        to_halves[(columns[_FLAG + 2 * k + d] >> 2) + i] = halves[half + I32_FLAGS + k]
+    _mark(to_octets, bitmaps[_SEEN + d], tally, _SEEN + d, i, n > 0)
+    _mark(to_octets, bitmaps[_GAPPED + d], tally, _GAPPED + d, i, n > 1)
+    mean = wire / max(1, n)
+    to_singles[(columns[_SIZE + d] >> 2) + i] = halves[half + I32_SIZE_MIN]
+    to_singles[(columns[_SIZE + 2 + d] >> 2) + i] = halves[half + I32_SIZE_MAX]
+    to_singles[(columns[_SIZE + 4 + d] >> 2) + i] = mean
+    to_singles[(columns[_SIZE + 6 + d] >> 2) + i] = np.sqrt(
+        max(0.0, floats[own + SIDE_SQUARES] / max(1, n) - mean * mean)
+    )
+    to_singles[(columns[_GAP + d] >> 2) + i] = words[own + SIDE_GAP_MIN] * 1e-9
+    to_singles[(columns[_GAP + 2 + d] >> 2) + i] = words[own + SIDE_GAP_MAX] * 1e-9
+    to_singles[(columns[_GAP + 4 + d] >> 2) + i] = floats[own + SIDE_GAP_MEAN]
+    to_singles[(columns[_GAP + 6 + d] >> 2) + i] = np.sqrt(max(0.0, floats[own + SIDE_GAP_SQUARES] / max(1, n - 1)))
+    window = halves[half + I32_WINDOW_FIRST]
+    _mark(to_octets, bitmaps[_WINDOWED + d], tally, _WINDOWED + d, i, n > 0 and window >= 0)
+    to_halves[(columns[_WINDOW + d] >> 2) + i] = window
+    to_halves[(columns[_WINDOW + 2 + d] >> 2) + i] = halves[half + I32_WINDOW_MAX]
+    to_octets[columns[_TTL + d] + i] = halves[half + I32_TTL]
+    block = row + FULL_WORDS + side * BLOCK_WORDS
+    length = words[block]
+    text = 3 + d
+    entropy = 0.0
+    if length:
+        entropy = _entropy(octets, 8 * (block + 1), length, seen)
+        copy_bytes(to_octets, data[text] + tally[_USED + text], octets, 8 * (block + 1), length)
+    to_singles[(columns[_ENTROPY + d] >> 2) + i] = entropy
+    _mark(to_octets, bitmaps[_SPOKE + d], tally, _SPOKE + d, i, length > 0)
+    _view(to_words, to_octets, columns[_PAYLOAD + d] + 16 * i, data[text], tally, text, length)
 
 
 @njit_bare
@@ -172,21 +217,33 @@ def fill_columns(
     floats: Floats,
     singles: Singles,
     octets: Octets,
-    begin: int,
-    n: int,
-    columns: Columns,
+    to_words: Words,
+    to_halves: Halves,
+    to_floats: Floats,
+    to_singles: Singles,
+    to_octets: Octets,
+    to_shorts: NDArray[np.uint16],
+    columns: Words,
+    data: Words,
+    bitmaps: Words,
+    tally: Words,
     seen: Words,
-    raw: Octets,
-    scratch: Octets,
-    schedule: NDArray[np.uint32],
+    lanes: Lanes,
+    n: int,
 ) -> None:
-    """Turn `n` rows of the export area from row `begin` on into columns.
+    """Turn the `n` rows of the export area into columns.
 
-    Scratch: seen (256,) of zeros; raw (32,) both addresses; scratch (84,) and schedule (80,) of the community ID.
+    to_words and so on: the block to fill, seen as each type; columns, data, bitmaps: what lies where in it, in bytes;
+    tally: (_TALLY,) zeros, to be nulls and bytes used. Scratch: seen (256,) of zeros, lanes (LANE_WORDS,).
     """
-    times, totals, counts, maybe, ports_, codes, statistics, texts, sizes, gaps, payloads, lengths = columns
+    words, halves, floats, singles, octets = bare(words), bare(halves), bare(floats), bare(singles), bare(octets)
+    to_words, to_halves, to_floats = bare(to_words), bare(to_halves), bare(to_floats)
+    to_singles, to_octets, to_shorts = bare(to_singles), bare(to_octets), bare(to_shorts)
+    columns, data, bitmaps, tally = bare(columns), bare(data), bare(bitmaps), bare(tally)
+    seen, lanes = bare(seen), bare(lanes)
+    listed = int64(0)
     for i in range(n):
-        row = words[C_ROWS] + (begin + i) * ROW_WORDS
+        row = words[C_ROWS] + i * ROW_WORDS
         status = words[row + STATUS]
         ports = words[row + KEY_PORTS]
         place = words[row + KEY_NETWORK]
@@ -197,129 +254,104 @@ def fill_columns(
         orig_port = (ports >> (16 if originator else 32)) & 0xFFFF
         resp_port = (ports >> (32 if originator else 16)) & 0xFFFF
 
-        times[0, i] = words[row + FIRST_TIME]
-        times[1, i] = words[row + LAST_TIME]
-        ports_[0, i] = orig_port
+        to_words[(columns[_FIRST_TIME] >> 3) + i] = words[row + FIRST_TIME]
+        to_words[(columns[_LAST_TIME] >> 3) + i] = words[row + LAST_TIME]
+        to_floats[(columns[_DURATION] >> 3) + i] = (words[row + LAST_TIME] - words[row + FIRST_TIME]) * 1e-9
+        to_shorts[(columns[_PORT] >> 1) + i] = orig_port
         # A request and its reply: the key holds the reply's type; the code of either is 0.
         paired = (protocol == 1 or protocol == 58) and not one_way
-        ports_[1, i] = 0 if paired else resp_port
+        to_shorts[(columns[_PORT + 1] >> 1) + i] = 0 if paired else resp_port
+        to_octets[columns[_PROTOCOL] + i] = protocol
+        to_halves[(columns[_VLAN] >> 2) + i] = place & 0xFFFFFF
+        to_octets[columns[_TUNNEL] + i] = (place >> 24) & 7
+        to_octets[columns[_REASON] + i] = (status >> STATUS_REASON) & 7
+        to_halves[(columns[_SLICE] >> 2) + i] = words[row + SLICE]
+        packets = int64(0)
         for d in range(2):
-            own = row + SIDES + (originator if d == 0 else 1 - originator) * SIDE_WORDS
-            half = 2 * own
-            packets = words[own + SIDE_PACKETS]
-            totals[3 * d, i] = packets
-            totals[3 * d + 1, i] = words[own + SIDE_WIRE]
-            totals[3 * d + 2, i] = words[own + SIDE_PAYLOAD]
-            for k in range(8):
-                counts[8 * d + k, i] = halves[half + I32_FLAGS + k]
-            maybe[3 * d, i] = halves[half + I32_WINDOW_FIRST] if packets else -1
-            maybe[3 * d + 1, i] = halves[half + I32_WINDOW_MAX] if packets else -1
-            maybe[3 * d + 2, i] = halves[half + I32_TTL] if packets else -1
-            _write_statistics(words, halves, floats, own, statistics, 9 * d, i)
-            block = row + FULL_WORDS + (originator if d == 0 else 1 - originator) * BLOCK_WORDS
-            length = words[block]
-            first = 8 * (block + 1)
-            lengths[3 + d, i] = length
-            for k in range(length):
-                payloads[i, 64 * d + k] = octets[first + k]
-            statistics[9 * d + 8, i] = _entropy(octets, first, length, seen)
-        counts[16, i] = place & 0xFFFFFF
-        counts[17, i] = words[row + SLICE]
-        codes[0, i] = (place >> 24) & 7
-        codes[1, i] = conn_state(
+            side = d ^ originator
+            packets += words[row + SIDES + side * SIDE_WORDS + SIDE_PACKETS]
+            _fill_side(
+                words, halves, floats, octets, to_words, to_halves, to_singles, to_octets,
+                columns, data, bitmaps, tally, seen, row, side, d, i,
+            )  # fmt: skip
+            at = data[d] + tally[_USED + d]
+            length = write_address(to_octets, at, words[row + 2 * side], words[row + 2 * side + 1], version6)
+            _view(to_words, to_octets, columns[_ADDRESS + d] + 16 * i, data[d], tally, d, length)
+        own = row + SIDES + originator * SIDE_WORDS
+        peer = row + SIDES + (1 - originator) * SIDE_WORDS
+        to_octets[columns[_STATE] + i] = conn_state(
             protocol,
             status,
             originator,
-            totals[0, i],
-            totals[3, i],
-            totals[2, i] + totals[5, i],
+            words[own + SIDE_PACKETS],
+            words[peer + SIDE_PACKETS],
+            words[own + SIDE_PAYLOAD] + words[peer + SIDE_PAYLOAD],
         )
-        codes[2, i] = (status >> STATUS_REASON) & 7
-        codes[3, i] = protocol
 
-        kept = min(SEQUENCE_PACKETS, totals[0, i] + totals[3, i])
-        lengths[2, i] = kept
+        to_words[(columns[_SIZES] >> 3) + i] = listed
+        to_words[(columns[_GAPS] >> 3) + i] = listed
+        sizes = (data[5] >> 2) + listed
+        gaps = (data[6] >> 2) + listed
+        kept = min(SEQUENCE_PACKETS, packets)
         for k in range(kept):
             size = halves[2 * (row + SIZES) + k]
-            sizes[i, k] = -size if originator else size
-            gaps[i, k] = singles[2 * (row + GAPS) + k]
+            to_halves[sizes + k] = -size if originator else size
+            to_singles[gaps + k] = singles[2 * (row + GAPS) + k]
+        listed += kept
 
-        _bytes_of(words, row + (2 if originator else 0), raw, 0)
-        _bytes_of(words, row + (0 if originator else 2), raw, 16)
-        lengths[0, i] = write_address(texts, i, 0, raw, 0, version6)
-        lengths[1, i] = write_address(texts, i, ADDRESS_BYTES, raw, 16, version6)
-        write_community_id(
-            texts, i, 2 * ADDRESS_BYTES, scratch, schedule, raw, version6, protocol, orig_port, resp_port, one_way
-        )
-
-
-def _wide(values: NDArray[Any], lengths: NDArray[np.uint32]) -> pl.Series:
-    """An array column as wide as its longest row. values: (n, width)."""
-    return pl.Series(np.ascontiguousarray(values[:, : max(1, int(lengths.max()))]))
-
-
-def _trimmed(name: str) -> pl.Expr:
-    """A list column of each row's first values, as many as its length column says."""
-    return pl.col(name).arr.to_list().list.head(pl.col(f"{name} length"))
-
-
-def _enum(codes: NDArray[np.uint8], names: tuple[str, ...]) -> pl.Series:
-    return pl.Series(names, dtype=pl.Enum(names)).gather(codes)
+        lane = i % LANES
+        high = row + 2 * originator
+        low = row + 2 - 2 * originator
+        put_endpoints(
+            lanes, lane, words[high], words[high + 1], words[low], words[low + 1],
+            version6, protocol, orig_port, resp_port, one_way,
+        )  # fmt: skip
+        if lane == LANES - 1 or i == n - 1:
+            hash_lanes(lanes)
+            for k in range(lane + 1):
+                write_community_id(to_octets, data[2] + tally[_USED + 2], lanes, k)
+                view = columns[_COMMUNITY_ID] + 16 * (i - lane + k)
+                _view(to_words, to_octets, view, data[2], tally, 2, COMMUNITY_ID_BYTES)
+    to_words[(columns[_SIZES] >> 3) + n] = listed
+    to_words[(columns[_GAPS] >> 3) + n] = listed
+    tally[_USED + len(_TEXTS)] = listed
 
 
-_NOT_YET = [
-    *(_trimmed(name).cast(pl.Binary).cast(pl.String).alias(name) for name in ("originator", "responder")),
-    *(_trimmed(name).cast(pl.Binary).alias(name) for name in ("orig_payload", "resp_payload")),
-    *(_trimmed(name) for name in ("packet_sizes_bytes", "packet_gaps_seconds")),
-    pl.col("community_id").arr.to_list().cast(pl.Binary).cast(pl.String),
-    *(pl.col(name).cast(pl.Datetime("ns", "UTC")) for name in ("first_time", "last_time")),
-    *(pl.col(name).cast(FLOW_SCHEMA[name]) for name in _TOTALS),
-    *(pl.when(pl.col(name) >= 0).then(pl.col(name)).cast(FLOW_SCHEMA[name]).alias(name) for name in _MAYBE),
-    *(pl.col(name).fill_nan(None) for name in _STATISTICS),
-]
-"""How the kernel's columns become those of FLOW_SCHEMA."""
-
-
-def flow_frame(arena: Arena, begin: int, n: int) -> pl.DataFrame:
-    """Rows `begin` to `begin + n` of the export area as a frame of FLOW_SCHEMA."""
+def flow_frame(arena: Arena) -> pl.DataFrame:
+    """All rows of the export area as a frame of FLOW_SCHEMA; the area is empty then."""
+    words = arena.words
+    n = int(words[C_ROWS_USED])
     if n == 0:
         return pl.DataFrame(schema=FLOW_SCHEMA)
-    columns = _empty_columns(n)
-    scratch = np.zeros(84, np.uint8)
-    fill_columns(
-        *arena, begin, n, columns, np.zeros(256, np.int64), np.zeros(32, np.uint8), scratch, np.zeros(80, np.uint32)
-    )
-    text, lengths = columns.text, columns.lengths
-    lists: dict[str, tuple[NDArray[Any], NDArray[np.uint32]]] = {
-        "originator": (text[:, :ADDRESS_BYTES], lengths[0]),
-        "responder": (text[:, ADDRESS_BYTES : 2 * ADDRESS_BYTES], lengths[1]),
-        "packet_sizes_bytes": (columns.sizes, lengths[2]),
-        "packet_gaps_seconds": (columns.gaps, lengths[2]),
-        "orig_payload": (columns.payloads[:, :PAYLOAD_BYTES], lengths[3]),
-        "resp_payload": (columns.payloads[:, PAYLOAD_BYTES:], lengths[4]),
-    }
-    series: dict[str, pl.Series | NDArray[Any]] = {
-        "first_time": columns.times[0],
-        "last_time": columns.times[1],
-        "duration_seconds": (columns.times[1] - columns.times[0]) * 1e-9,
-        "orig_port": columns.ports[0],
-        "resp_port": columns.ports[1],
-        "protocol": columns.codes[3],
-        "vlan": columns.counts[16],
-        "slice": columns.counts[17],
-        "community_id": pl.Series(np.ascontiguousarray(text[:, 2 * ADDRESS_BYTES :])),
-    }
-    for name, (values, length) in lists.items():
-        series[name] = _wide(values, length)
-        series[f"{name} length"] = length
-    for row, (name, names) in enumerate(_CODES.items()):
-        series[name] = _enum(columns.codes[row], names)
-    for several, block in (
-        (_TOTALS, columns.totals),
-        (_FLAGS, columns.counts),
-        (_STATISTICS, columns.statistics),
-        (_MAYBE, columns.maybe),
-    ):
-        series.update(zip(several, block, strict=False))
-    frame = pl.DataFrame({name: pl.Series(values) for name, values in series.items()})
-    return frame.with_columns(_NOT_YET).select(list(FLOW_SCHEMA))
+    packets, kept = int(words[C_ROW_PACKETS]), int(words[C_ROW_OCTETS])
+    extents = dict.fromkeys(_TEXTS[:2], n * ADDRESS_BYTES + 1) | {"community_id": n * COMMUNITY_ID_BYTES}
+    extents |= dict.fromkeys(_TEXTS[3:], kept) | dict.fromkeys(_LISTS, packets)
+    layout = Layout.of(_SCHEMA, n, extents, _BITMAPS)
+    block = Block(layout)
+    try:
+        octets = block.octets
+        tally = np.zeros(_TALLY, np.int64)
+        fill_columns(
+            *arena,
+            octets.view(np.int64),
+            octets.view(np.int32),
+            octets.view(np.float64),
+            octets.view(np.float32),
+            octets,
+            octets.view(np.uint16),
+            layout.columns,
+            layout.data,
+            layout.bitmap,
+            tally,
+            np.zeros(256, np.int64),
+            np.empty(LANE_WORDS, np.uint32),
+            n,
+        )
+        used = dict(zip((*_TEXTS, _LISTS[0]), tally[_USED:].tolist(), strict=True))
+        used[_LISTS[1]] = used[_LISTS[0]]
+        frame = block.frame(used, _VALID, tally[:_BITMAPS])
+    finally:
+        block.free()
+    words[C_ROWS_USED] = words[C_ROW_PACKETS] = words[C_ROW_OCTETS] = 0
+    names = [pl.Series(name, names, pl.Enum(names)).gather(frame[name]) for name, names in _CODES.items()]
+    return frame.with_columns(names)

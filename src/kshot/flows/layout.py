@@ -140,6 +140,8 @@ ESTABLISHED_PACKETS = 8
     C_BLOCK_FREE,
     C_BLOCK_USED,
     C_ROWS_USED,
+    C_ROW_PACKETS,
+    C_ROW_OCTETS,
     C_METERED,
     C_NON_IP,
     C_MALFORMED,
@@ -148,8 +150,9 @@ ESTABLISHED_PACKETS = 8
     C_FLOWS,
     C_EVICTED,
     C_HEADS,
-) = range(37)
-"""C_METERED to C_SHED are in the order of the decoder's verdicts."""
+) = range(39)
+"""C_ROW_PACKETS and C_ROW_OCTETS: packets kept one by one and payload bytes kept, of the rows in the export area.
+C_METERED to C_SHED are in the order of the decoder's verdicts."""
 C_TAILS = C_HEADS + LISTS
 CONTROL_WORDS = 64
 """Rounded up to whole cache lines."""

@@ -137,12 +137,7 @@ class FlowMeter:
         while done < n:
             done = meter_frames(*arena, self._fields, buffer, offsets, captured, *others, done)
             if done < n:
-                self._frames.append(self._taken(arena))
-
-    def _taken(self, arena: Arena) -> pl.DataFrame:
-        frame = flow_frame(arena, 0, int(arena.words[C_ROWS_USED]))
-        arena.words[C_ROWS_USED] = 0
-        return frame
+                self._frames.append(flow_frame(arena))
 
     @property
     def pending(self) -> int:
@@ -161,14 +156,14 @@ class FlowMeter:
         frames, self._frames = self._frames, []
         yield from frames
         if self._arena.words[C_ROWS_USED]:
-            yield self._taken(self._arena)
+            yield flow_frame(self._arena)
 
     def finish(self) -> Iterator[pl.DataFrame]:
         """End every open flow and yield all that was not drained; the meter can then be used anew."""
         arena = self._opened()
         yield from self.drain(1)
         while not end_all(*arena):
-            yield self._taken(arena)
+            yield flow_frame(arena)
         yield from self.drain(1)
 
     @property

@@ -50,6 +50,8 @@ from kshot.flows.layout import (
     C_METERED,
     C_REFERENCE,
     C_ROW_CAPACITY,
+    C_ROW_OCTETS,
+    C_ROW_PACKETS,
     C_ROWS,
     C_ROWS_USED,
     C_SEED,
@@ -83,6 +85,7 @@ from kshot.flows.layout import (
     LISTS,
     QUEUED,
     ROW_WORDS,
+    SIDE_PACKETS,
     SIDE_WORDS,
     SIDES,
     SIZES,
@@ -126,7 +129,8 @@ from kshot.flows.pools import (
     new_small,
     take_from_list,
 )
-from kshot.jit import njit_bare, njit_step, prefetch
+from kshot.jit import bare, njit_bare, njit_step, prefetch
+from kshot.records.flows import SEQUENCE_PACKETS
 
 BLOCK_FRAMES = 64
 """Frames decoded before the table sees the first of them."""
@@ -155,6 +159,8 @@ def write_row(
         for i in range(FULL_WORDS):
             words[row + i] = words[at + i]
     words[row + STATUS] = (words[row + STATUS] & ~(7 << STATUS_REASON)) | (reason << STATUS_REASON)
+    packets = words[row + SIDES + SIDE_PACKETS] + words[row + SIDES + SIDE_WORDS + SIDE_PACKETS]
+    words[C_ROW_PACKETS] += min(SEQUENCE_PACKETS, packets)
     to = row + FULL_WORDS
     for side in range(2):
         block = block_of(words, at, side)
@@ -164,6 +170,7 @@ def write_row(
             for i in range(BLOCK_WORDS):
                 words[to + i] = words[begin + i]
             words[to] &= BLOCK_CLOSED - 1
+            words[C_ROW_OCTETS] += words[to]
         to += BLOCK_WORDS
 
 
@@ -630,6 +637,14 @@ def meter_frames(
     Shapes: offsets, captured_bytes, wire_bytes, times (nanoseconds) and link_types (n,), all frames in `buffer`.
     """
     n = len(offsets)
+    words, halves, floats, singles, octets = bare(words), bare(halves), bare(floats), bare(singles), bare(octets)
+    fields, buffer, offsets = bare(fields), bare(buffer), bare(offsets)
+    captured_bytes, wire_bytes, times, link_types = (
+        bare(captured_bytes),
+        bare(wire_bytes),
+        bare(times),
+        bare(link_types),
+    )
     for first in range(begin, n, BLOCK_FRAMES):
         last = min(n, first + BLOCK_FRAMES)
         _decode_block(words, fields, buffer, offsets, captured_bytes, wire_bytes, link_types, first, last)
@@ -672,6 +687,7 @@ def meter_frames(
 @njit_bare
 def end_all(words: Words, halves: Halves, floats: Floats, singles: Singles, octets: Octets) -> bool:
     """End every open flow while the export area has room; return whether all are ended."""
+    words, halves, floats, singles, octets = bare(words), bare(halves), bare(floats), bare(singles), bare(octets)
     for which in range(LISTS):
         while words[C_HEADS + which] >= 0:
             if words[C_ROWS_USED] >= words[C_ROW_CAPACITY]:
