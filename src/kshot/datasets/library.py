@@ -86,7 +86,7 @@ class Library:
         if name not in names:
             if any(dataset.name == name for dataset in catalogue()):
                 raise UserError(
-                    f"data set {name} is not imported; get it: kshot data import {name} --from FILE_OR_FOLDER"
+                    f"data set {name} is not imported; do: kshot data import {name} --from FILE_OR_FOLDER"
                 )
             raise UnknownDataSetError(name, names)
         return _manifest(self.folder / name / _MANIFEST)

@@ -34,7 +34,8 @@ _ANYWHERE = frozenset({"timestamp", "label", "seen"})
 _COMPOUND = re.compile(r"[^A-Za-z0-9]+|(?<=[a-z0-9])(?=[A-Z])")
 _MEASURES = frozenset(
     "duration total tot mean avg average max min std stddev var variance sum count cnt ct num number len length rate "
-    "per diff same bytes byte byts packets packet pkts size ratio share load loss rtt iat window flag flags version".split()
+    "per diff same bytes byte byts packets packet pkts size ratio share load loss rtt iat window flag flags "
+    "version".split()
 )
 """A name with one of these measures something, whatever else it names: `src_bytes`, `dst_host_count`."""
 _ADDRESS = r"^(?:\d{1,3}(?:\.\d{1,3}){3}|(?:[0-9a-fA-F]{2}[:-]){5}[0-9a-fA-F]{2}|[0-9a-fA-F]*:[0-9a-fA-F:]+)$"
