@@ -238,5 +238,5 @@ def _report(manifest: Manifest, findings: list[Any]) -> list[Any]:
     lines = [Text(clean(head), style="bold")]
     for finding in sorted(findings, key=lambda found: found.kind != "leak"):
         style = "yellow" if finding.kind == "leak" else ""
-        lines.append(Text.assemble("  ", (f"{finding.kind:<5}", style), clean(finding.text)))
+        lines.append(Text.assemble("  ", (f"{finding.kind:<6}", style), clean(finding.text)))
     return [*lines, Text("")]

@@ -15,6 +15,7 @@ from kshot.episodes.draw import HEADLINE, usable_families
 from kshot.episodes.leaks import GIVES_AWAY, both_ways, repeated_across, shortcut, shortcuts_by_family
 from kshot.episodes.suspects import suspect_columns
 from kshot.episodes.tables import BENIGN, UNGROUPED, LabelledTable
+from kshot.errors import InputError
 
 _DRIFT = 0.005
 """A measured shortcut further than this from the declared one is reported."""
@@ -127,8 +128,11 @@ def _other_tables(library: Library, manifest: Manifest, table: LabelledTable) ->
     for other in library.names():
         if other == manifest.dataset.name:
             continue
-        second = library.load(other)
-        if set(second.features.columns) != set(table.features.columns):
+        try:
+            if set(library.features(other)) != set(table.features.columns):
+                continue
+            second = library.load(other)
+        except InputError:  # a check of the other one tells
             continue
         shared = repeated_across(second, table)
         if shared:

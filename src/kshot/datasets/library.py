@@ -85,9 +85,7 @@ class Library:
         names = self.names()
         if name not in names:
             if any(dataset.name == name for dataset in catalogue()):
-                raise UserError(
-                    f"data set {name} is not imported; do: kshot data import {name} --from FILE_OR_FOLDER"
-                )
+                raise UserError(f"data set {name} is not imported; do: kshot data import {name} --from FILE_OR_FOLDER")
             raise UnknownDataSetError(name, names)
         return _manifest(self.folder / name / _MANIFEST)
 
@@ -109,6 +107,20 @@ class Library:
             return manifest, pl.read_parquet(BytesIO(data))
         except (PolarsError, PanicException) as error:
             raise InputError(str(path), "is a damaged Parquet file", _AGAIN) from error
+
+    def features(self, name: str) -> tuple[str, ...]:
+        """Return the names of an imported set's feature columns, without reading its rows.
+
+        Raises:
+            UserError, InputError: as `manifest`; the rows are missing or damaged.
+        """
+        manifest = self.manifest(name)
+        path = self.folder / name / manifest.records_file
+        try:
+            columns = pl.read_parquet_schema(path)
+        except (PolarsError, PanicException, OSError) as error:
+            raise InputError(str(path), "is missing or a damaged Parquet file", _AGAIN) from error
+        return tuple(column for column in columns if column not in {*RESERVED, *manifest.dataset.kept_aside})
 
     def load(self, name: str, drop: Collection[str] = ()) -> LabelledTable:
         """Return an imported set as a table for episodes; `drop` leaves more columns out.
