@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kshot.sources.json_lines import BLANK, GOOD, MOST_DEPTH, TOO_DEEP, JsonPaths, scan_lines
+from kshot.sources.json_lines import scan_json
+from kshot.sources.json_paths import JsonPaths
+from kshot.sources.line_spans import BLANK, GOOD, MOST_DEPTH, TOO_DEEP, Spans
 from kshot.sources.log_text import text_frame
 
 PATHS = JsonPaths.of({("a",): 0, ("b", "c"): 1, ("id.x",): 2, ("id", "x"): 2, ("tags",): 3}, whole=(3,))
@@ -19,14 +22,18 @@ PATHS = JsonPaths.of({("a",): 0, ("b", "c"): 1, ("id.x",): 2, ("id", "x"): 2, ("
 def scan(lines: bytes) -> tuple[list[int], list[list[bytes | None]], Any]:
     buffer = np.frombuffer(lines + bytes(64), np.uint8)
     n = lines.count(b"\n")
-    begins, ends = np.empty((n, 4), np.int32), np.empty((n, 4), np.int32)
-    kinds, spans, statuses = np.empty((n, 4), np.uint8), np.empty((n, 2), np.int32), np.empty(n, np.uint8)
-    assert scan_lines(buffer, 0, len(lines), PATHS, begins, ends, kinds, spans, statuses) == (n, len(lines))
+    spans = Spans.of(n, 4)
+    assert scan_json(buffer, 0, len(lines), PATHS, spans) == (n, len(lines))
     found = [
-        [lines[begins[i, k] : ends[i, k]] if statuses[i] == GOOD and begins[i, k] >= 0 else None for k in range(4)]
+        [
+            lines[spans.begins[i, k] : spans.ends[i, k]]
+            if spans.statuses[i] == GOOD and spans.begins[i, k] >= 0
+            else None
+            for k in range(4)
+        ]
         for i in range(n)
     ]
-    return statuses.tolist(), found, (buffer, begins, ends, kinds)
+    return spans.statuses.tolist(), found, (buffer, spans)
 
 
 def strict(line: str) -> Any:
@@ -87,6 +94,61 @@ def test_damage_is_seen_exactly_where_python_sees_it(data: st.DataObject) -> Non
     statuses, _, _ = scan(text.encode() + b"\n")
     assert statuses == ([GOOD] if good else [BLANK] if not text.strip(" \t\r") else statuses)
     assert (statuses[0] == GOOD) == good
+
+
+def dumped(record: dict[str, Any], separators: tuple[str, str]) -> str:
+    return json.dumps(record, separators=separators)
+
+
+records = st.dictionaries(st.sampled_from(["a", "b", "id.x", "id", "tags", "z"]), values, max_size=6)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(records, min_size=1, max_size=5), st.randoms(use_true_random=False), st.data())
+def test_a_line_means_the_same_whatever_stood_before_it(
+    shapes: list[dict[str, Any]], chance: random.Random, data: st.DataObject
+) -> None:
+    """Lines of few shapes with ever other values, some damaged, so that most are read along a path that is known."""
+    lines = []
+    for _ in range(data.draw(st.integers(2, 12))):
+        line = dumped(other_values(chance.choice(shapes), chance), chance.choice([(",", ":"), (", ", ": ")]))
+        if chance.random() < 0.3:
+            at = chance.randrange(len(line))
+            line = line[:at] + chance.choice('{}[]",:\\ 0.-e\x1f') + line[at + chance.randrange(2) :]
+        lines.append(line.encode() + b"\n")
+    statuses, found, (_, spans) = scan(b"".join(lines))
+    start = 0
+    for row, line in enumerate(lines):
+        alone, values_alone, (_, spans_alone) = scan(line)
+        assert (statuses[row], found[row]) == (alone[0], values_alone[0]), line
+        if alone[0] == GOOD:
+            has = spans_alone.begins[0] >= 0
+            assert (spans.begins[row][has] - start == spans_alone.begins[0][has]).all()
+            assert (spans.kinds[row][has] == spans_alone.kinds[0][has]).all()
+        start += len(line)
+
+
+def other_values(value: Any, chance: random.Random) -> Any:
+    if isinstance(value, dict):
+        return {key: other_values(inner, chance) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [other_values(inner, chance) for inner in value]
+    return chance.choice(
+        [None, True, 0, -1.5, 10 ** chance.randrange(30), "", "x" * chance.randrange(20), 'a"\\b', "é"]
+    )
+
+
+def test_lines_of_ever_new_shapes_are_read_when_no_room_is_left_to_learn_them() -> None:
+    lines = [f'{{"k{i}":{i},"a":{i},"j{i % 7}":[{i}],"b":{{"c":"{i}"}}}}\n'.encode() for i in range(6000)]
+    statuses, found, _ = scan(b"".join(lines * 2))
+    assert set(statuses) == {GOOD}
+    assert [row[:2] for row in found] == 2 * [[b"%d" % i, b"%d" % i] for i in range(6000)]
+
+
+def test_arrays_wanted_whole_along_a_known_path() -> None:
+    lines = ['{"tags":[1,[2]],"a":1}', '{"tags":[[],3],"a":2}', '{"tags":[],"a":3}', '{"q":0,"tags":[{}],"tags":[4]}']
+    _, found, _ = scan("".join(line + "\n" for line in lines * 3).encode())
+    assert [row[3] for row in found] == 3 * [b"[1,[2]]", b"[[],3]", b"[]", b"[{}]"]
 
 
 def test_a_nesting_bomb_is_refused_and_the_next_line_read() -> None:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kshot.sources.json_lines import PLAIN_TEXT
+from kshot.sources.line_spans import PLAIN_TEXT, Spans
 from kshot.sources.log_values import (
     ADDRESS,
     COUNT,
@@ -35,11 +35,10 @@ def read(kind: int, text: str | None, words: tuple[str, ...] = ()) -> int | None
     table = FieldTable.of([Field("x", kind, words=words)])
     raw = (text or "").encode()
     buffer = np.frombuffer(b"..." + raw + bytes(64), np.uint8)
-    spans = [np.array([[-1 if text is None else 3]], np.int32), np.array([[3 + len(raw)]], np.int32)]
+    spans = Spans.of(1, 1)
+    spans.begins[0, 0], spans.ends[0, 0], spans.kinds[0, 0] = -1 if text is None else 3, 3 + len(raw), PLAIN_TEXT
     values, faults = np.zeros((1, 1), np.int64), np.zeros(1, np.int16)
-    tables = (table.traits, table.words, table.letters)
-    kinds, logs = np.full((1, 1), PLAIN_TEXT, np.uint8), np.zeros(1, np.int64)
-    read_values(buffer, *spans, kinds, 1, logs, *tables, values, faults)
+    read_values(buffer, spans, np.zeros(1, np.int64), table.traits, values, faults)
     return None if faults[0] else int(values[0, 0])
 
 

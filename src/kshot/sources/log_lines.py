@@ -6,7 +6,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import AddressValueError, IPv6Address
 from typing import TypeVar
 
@@ -15,12 +15,14 @@ import polars as pl
 from numpy.typing import NDArray
 
 from kshot.sources.compressed import ByteStream
-from kshot.sources.json_lines import BLANK, GOOD, JSON_FAULTS, JsonPaths, scan_lines
+from kshot.sources.json_lines import scan_json
+from kshot.sources.json_paths import JsonPaths
+from kshot.sources.line_spans import BLANK, FAULTS, GOOD, WRONG_FIELDS, ZERO_BYTE, Spans, count_lines
 from kshot.sources.log_text import text_frame
 from kshot.sources.log_values import ADDRESS, FieldTable, read_values
-from kshot.sources.tab_lines import WRONG_FIELDS, ZERO_BYTE, scan_tabs
+from kshot.sources.tab_lines import TabLayout, scan_tabs
 
-BLOCK_BYTES = 2 << 20
+BLOCK_BYTES = 4 << 20
 """Of one piece of work: what is made of it stays in the caches between the steps."""
 MOST_LINE_BYTES = 4 << 20
 """A longer line is bad. Suricata's longest events, with payload and packet in base64, stay below 1 MiB."""
@@ -70,12 +72,12 @@ class LineBlock:
     @classmethod
     def of(cls, data: bytearray, begin: int, end: int, first_line: int) -> LineBlock:
         """Make a block; `data` holds zeros behind `end`, and nothing else that matters."""
-        return cls(data, begin, end, first_line, data.count(b"\n", begin, end), data.isascii())
+        return cls(data, begin, end, first_line, *count_lines(np.frombuffer(data, np.uint8), begin, end))
 
     def between(self, begin: int, end: int, first_line: int) -> LineBlock:
         """Return the part from `begin` to `end`, which are line borders."""
-        lines = self.data.count(b"\n", begin, end)
-        return LineBlock(self.data, begin, end, first_line, lines, self.is_ascii, self.too_long)
+        part = self.of(self.data, begin, end, first_line)
+        return replace(part, too_long=self.too_long)
 
 
 def line_blocks(stream: ByteStream) -> Iterator[LineBlock]:
@@ -126,27 +128,13 @@ def line_blocks(stream: ByteStream) -> Iterator[LineBlock]:
             skipping = True
 
 
-@dataclass(frozen=True, slots=True)
-class TabLayout:
-    """How the lines below one header lie."""
-
-    separator: int
-    column_of_field: NDArray[np.int32]
-    unset: NDArray[np.uint8]
-    empty: NDArray[np.uint8]
-
-
 @dataclass(slots=True)
 class Parsed:
     """What a block's lines hold."""
 
     block: LineBlock
     table: FieldTable
-    begins: NDArray[np.int32]
-    ends: NDArray[np.int32]
-    kinds: NDArray[np.uint8]
-    lines: NDArray[np.int32]
-    statuses: NDArray[np.uint8]
+    spans: Spans
     logs: NDArray[np.int64]
     """(n,) which log each line is of; -1: none that is wanted, or a bad line."""
     values: NDArray[np.int64]
@@ -156,8 +144,8 @@ class Parsed:
 
     def numbers(self, name: str, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the values of a field in `rows`."""
-        found: NDArray[np.int64] = self.values[self.table.index(name), rows]
-        return found
+        values: NDArray[np.int64] = self.values[self.table.index(name)]
+        return values if len(rows) == len(values) else values[rows]
 
     def rows(self, log: int) -> NDArray[np.int64]:
         """Return the good lines of one log."""
@@ -166,11 +154,11 @@ class Parsed:
     def text(self, columns: dict[str, str], rows: NDArray[np.int64]) -> pl.DataFrame:
         """Return text columns (name to field) of `rows`."""
         at = {name: self.table.index(wanted) for name, wanted in columns.items()}
-        return text_frame(self.block.buffer, self.begins, self.ends, self.kinds, rows, at)
+        return text_frame(self.block.buffer, self.spans, rows, at)
 
     def shown(self, row: int, column: int) -> str:
         """Return a value as it may stand in a message."""
-        raw = bytes(self.block.data[self.begins[row, column] : self.ends[row, column]])
+        raw = bytes(self.block.data[self.spans.begins[row, column] : self.spans.ends[row, column]])
         return _shown(raw)
 
 
@@ -185,51 +173,20 @@ LogOf = Callable[[Parsed], NDArray[np.int64]]
 
 def parse_block(block: LineBlock, table: FieldTable, layout: JsonPaths | TabLayout, log_of: LogOf) -> Parsed:
     """Scan and read the lines of a block; what is wrong with the bad ones stands in `problems`."""
-    n = block.lines
-    width = len(table.fields)
-    parsed = Parsed(
-        block,
-        table,
-        np.empty((n, width), np.int32),
-        np.empty((n, width), np.int32),
-        np.empty((n, width), np.uint8),
-        np.empty((n, 2), np.int32),
-        np.empty(n, np.uint8),
-        np.full(n, -1, np.int64),
-        np.empty((width, n), np.int64),
-        np.zeros(n, np.int16),
-    )
+    n, width = block.lines, len(table.fields)
+    logs = np.full(n, -1, np.int64)
+    values = np.empty((width, n), np.int64)
+    parsed = Parsed(block, table, Spans.of(n, width), logs, values, np.zeros(n, np.int16))
     if block.too_long:
         parsed.problems.append((block.first_line, _TOO_LONG))
         return parsed
-    spans = (parsed.begins, parsed.ends, parsed.kinds, parsed.lines, parsed.statuses)
     if isinstance(layout, JsonPaths):
-        scan_lines(block.buffer, block.begin, block.end, layout, *spans)
+        scan_json(block.buffer, block.begin, block.end, layout, parsed.spans)
     else:
-        scan_tabs(
-            block.buffer,
-            block.begin,
-            block.end,
-            layout.separator,
-            layout.column_of_field,
-            layout.unset,
-            layout.empty,
-            *spans,
-        )
+        scan_tabs(block.buffer, block.begin, block.end, layout, parsed.spans)
     _blame_lines(parsed)
-    good = parsed.statuses == GOOD
-    parsed.logs[:] = np.where(good, log_of(parsed), -1)
-    read_values(
-        block.buffer,
-        *spans[:3],
-        n,
-        parsed.logs,
-        table.traits,
-        table.words,
-        table.letters,
-        parsed.values,
-        parsed.faults,
-    )
+    logs[:] = np.where(parsed.spans.statuses == GOOD, log_of(parsed), -1)
+    read_values(block.buffer, parsed.spans, logs, table.traits, values, parsed.faults)
     _check_addresses(parsed)
     _blame_values(parsed)
     parsed.problems.sort()
@@ -239,29 +196,27 @@ def parse_block(block: LineBlock, table: FieldTable, layout: JsonPaths | TabLayo
 def _blame_lines(parsed: Parsed) -> None:
     """Note the lines that could not be scanned, those that are too long, and those that are no UTF-8."""
     block = parsed.block
-    for row in np.flatnonzero(parsed.lines[:, 1] - parsed.lines[:, 0] > MOST_LINE_BYTES).tolist():
-        parsed.statuses[row] = BLANK
+    for row in np.flatnonzero(parsed.spans.lines[:, 1] - parsed.spans.lines[:, 0] > MOST_LINE_BYTES).tolist():
+        parsed.spans.statuses[row] = BLANK
         parsed.problems.append((block.first_line + row, _TOO_LONG))
-    for row in np.flatnonzero((parsed.statuses != GOOD) & (parsed.statuses != BLANK)).tolist():
-        status = int(parsed.statuses[row])
+    for row in np.flatnonzero((parsed.spans.statuses != GOOD) & (parsed.spans.statuses != BLANK)).tolist():
+        status = int(parsed.spans.statuses[row])
         if status == WRONG_FIELDS:
-            what = f"has {int(parsed.begins[row, 0])} fields, not as many as its header"
-        elif status == ZERO_BYTE:
-            what = "holds a zero byte"
+            what = f"has {int(parsed.spans.begins[row, 0])} fields, not as many as its header"
         else:
-            what = JSON_FAULTS[status]
-        line = bytes(block.data[parsed.lines[row, 0] : parsed.lines[row, 0] + _SHOWN_CHARACTERS + 1])
+            what = FAULTS[status]
+        line = bytes(block.data[parsed.spans.lines[row, 0] : parsed.spans.lines[row, 0] + _SHOWN_CHARACTERS + 1])
         begin = _shown(line.split(b"\n", 1)[0])
         parsed.problems.append((block.first_line + row, f"{what}: {begin}"))
     if not block.is_ascii:
         places = np.flatnonzero(block.buffer[block.begin : block.end] >= 128) + block.begin
-        for row in np.unique(np.searchsorted(parsed.lines[:, 1], places)).tolist():
-            if parsed.statuses[row] != GOOD:
+        for row in np.unique(np.searchsorted(parsed.spans.lines[:, 1], places)).tolist():
+            if parsed.spans.statuses[row] != GOOD:
                 continue
             try:
-                block.data[parsed.lines[row, 0] : parsed.lines[row, 1]].decode("utf-8")
+                block.data[parsed.spans.lines[row, 0] : parsed.spans.lines[row, 1]].decode("utf-8")
             except UnicodeDecodeError as error:
-                parsed.statuses[row] = ZERO_BYTE
+                parsed.spans.statuses[row] = ZERO_BYTE
                 parsed.problems.append((block.first_line + row, f"is not UTF-8 at byte {error.start + 1}"))
 
 
@@ -275,7 +230,7 @@ def _check_addresses(parsed: Parsed) -> None:
             continue
         known: dict[bytes, bool] = {}
         for row in rows.tolist():
-            raw = bytes(parsed.block.data[parsed.begins[row, column] : parsed.ends[row, column]])
+            raw = bytes(parsed.block.data[parsed.spans.begins[row, column] : parsed.spans.ends[row, column]])
             fine = known.get(raw)
             if fine is None:
                 try:

@@ -6,16 +6,16 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from kshot.jit import njit
-from kshot.sources.json_lines import ESCAPED_TEXT
+from kshot.jit import njit_bare
+from kshot.sources.line_spans import ESCAPED_TEXT, Spans, byte_at
 
 
-@njit
+@njit_bare
 def _nibble(byte: int) -> int:
     return byte - 48 if byte <= 57 else (byte | 32) - 87
 
 
-@njit
+@njit_bare
 def _put_control(out: NDArray[np.uint8], to: int, byte: int) -> int:
     """Write a control byte as Zeek does: \\xNN."""
     out[to] = 92
@@ -26,7 +26,7 @@ def _put_control(out: NDArray[np.uint8], to: int, byte: int) -> int:
     return to + 4
 
 
-@njit
+@njit_bare
 def _put_point(out: NDArray[np.uint8], to: int, point: int) -> int:
     """Write a code point as UTF-8 (RFC 3629); half of a surrogate pair becomes U+FFFD, a control byte \\xNN."""
     if point < 32 or point == 127:
@@ -52,20 +52,20 @@ def _put_point(out: NDArray[np.uint8], to: int, point: int) -> int:
     return to + 4
 
 
-@njit
+@njit_bare
 def _four_hex(buffer: NDArray[np.uint8], at: int) -> int:
     value = 0
     for i in range(at, at + 4):
-        value = 16 * value + _nibble(int(buffer[i]))
+        value = 16 * value + _nibble(byte_at(buffer, i))
     return value
 
 
-@njit
+@njit_bare
 def _unescape(buffer: NDArray[np.uint8], begin: int, end: int, out: NDArray[np.uint8], to: int) -> int:
     """Write a JSON string without its escapes (RFC 8259, section 7); return where it ends."""
     at = begin
     while at < end:
-        byte = int(buffer[at])
+        byte = byte_at(buffer, at)
         if byte != 92:
             if byte == 127:
                 to = _put_control(out, to, byte)
@@ -74,13 +74,18 @@ def _unescape(buffer: NDArray[np.uint8], begin: int, end: int, out: NDArray[np.u
                 to += 1
             at += 1
             continue
-        letter = int(buffer[at + 1])
+        letter = byte_at(buffer, at + 1)
         at += 2
         point = letter
         if letter == 117:
             point = _four_hex(buffer, at)
             at += 4
-            if 0xD800 <= point < 0xDC00 and at + 6 <= end and buffer[at] == 92 and buffer[at + 1] == 117:
+            if (
+                0xD800 <= point < 0xDC00
+                and at + 6 <= end
+                and byte_at(buffer, at) == 92
+                and byte_at(buffer, at + 1) == 117
+            ):
                 low = _four_hex(buffer, at + 2)
                 if 0xDC00 <= low < 0xE000:
                     point = 0x10000 + ((point - 0xD800) << 10) + (low - 0xDC00)
@@ -99,17 +104,27 @@ def _unescape(buffer: NDArray[np.uint8], begin: int, end: int, out: NDArray[np.u
     return to
 
 
-@njit
+@njit_bare
+def _most_bytes(spans: Spans, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> int:
+    """How much `write_text` may write: a byte becomes four at most."""
+    total = len(rows) * len(columns)
+    for row in rows:
+        for column in columns:
+            if spans.begins[row, column] >= 0:
+                total += 4 * (spans.ends[row, column] - spans.begins[row, column])
+    return total
+
+
+@njit_bare
 def write_text(
     buffer: NDArray[np.uint8],
-    begins: NDArray[np.int32],
-    ends: NDArray[np.int32],
-    value_kinds: NDArray[np.uint8],
+    spans: Spans,
     rows: NDArray[np.int64],
     columns: NDArray[np.int64],
     out: NDArray[np.uint8],
 ) -> int:
     """Write the text of `columns` of `rows` as tab-separated lines; return how many bytes."""
+    begins, ends, value_kinds = spans.begins, spans.ends, spans.kinds
     to = 0
     for row in rows:
         for k in range(len(columns)):
@@ -124,7 +139,7 @@ def write_text(
                 to = _unescape(buffer, begin, ends[row, column], out, to)
                 continue
             for i in range(begin, ends[row, column]):
-                byte = buffer[i]
+                byte = byte_at(buffer, i)
                 if byte < 32 or byte == 127:
                     to = _put_control(out, to, int(byte))
                 else:
@@ -136,21 +151,15 @@ def write_text(
 
 
 def text_frame(
-    buffer: NDArray[np.uint8],
-    begins: NDArray[np.int32],
-    ends: NDArray[np.int32],
-    value_kinds: NDArray[np.uint8],
-    rows: NDArray[np.int64],
-    columns: dict[str, int],
+    buffer: NDArray[np.uint8], spans: Spans, rows: NDArray[np.int64], columns: dict[str, int]
 ) -> pl.DataFrame:
     """Return the text of `columns` (name to column, two at least) of `rows`; empty text is null."""
     schema = dict.fromkeys(columns, pl.String())
     if not len(rows):
         return pl.DataFrame(schema=schema)
     wanted = np.array(list(columns.values()), np.int64)
-    spans = np.where(begins[rows][:, wanted] < 0, 0, ends[rows][:, wanted] - begins[rows][:, wanted])
-    out = np.empty(4 * int(spans.sum(dtype=np.int64)) + len(rows) * len(wanted), np.uint8)
-    length = write_text(buffer, begins, ends, value_kinds, rows, wanted, out)
+    out = np.empty(_most_bytes(spans, rows, wanted), np.uint8)
+    length = write_text(buffer, spans, rows, wanted, out)
     return pl.read_csv(
         out[:length].tobytes(), has_header=False, separator="\t", quote_char=None, schema=schema, infer_schema=False
     )

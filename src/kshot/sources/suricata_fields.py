@@ -7,7 +7,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from kshot.records.flows import CONN_STATES
-from kshot.sources.json_lines import JsonPaths
+from kshot.sources.json_paths import JsonPaths
 from kshot.sources.log_lines import LineBlock, Parsed, parse_block
 from kshot.sources.log_values import (
     ADDRESS,
@@ -120,9 +120,7 @@ _FIN, _SYN, _RST, _PSH, _ACK = 1, 2, 4, 8, 16
 
 def event_of(parsed: Parsed) -> NDArray[np.int64]:
     """Tell which of `EVENTS` each line is, -1 for others; a line without event_type counts as a flow, and is bad."""
-    column = FIELDS.index("event_type")
-    spans = (parsed.block.buffer, parsed.begins, parsed.ends)
-    found = words_of(*spans, column, FIELDS.traits, FIELDS.words, FIELDS.letters)
+    found = words_of(parsed.block.buffer, parsed.spans, FIELDS.index("event_type"), FIELDS.traits)
     return np.where(found == UNSET, FLOW, np.maximum(found, -1))
 
 
@@ -161,7 +159,7 @@ def flows_of(parsed: Parsed) -> pl.DataFrame:
         most = np.maximum(wire_bytes - packets * (frame_header + _HEADER_BYTES[protocol]), 0)
         numbers[f"{side}_bytes"] = np.where(protocol == 6, _tcp_payload(most, read[f"tcp.tcp_flags_{flags}"]), most)
     return text.with_columns(
-        pl.col("log_service").replace({"failed": None, "unknown": None}),
+        pl.when((pl.col("log_service") != "failed") & (pl.col("log_service") != "unknown")).then(pl.col("log_service")),
         pl.Series("first_time", read["flow.start"]).cast(_MOMENT),
         pl.Series("last_time", read["flow.start"] + length).cast(_MOMENT),
         pl.Series("duration_seconds", length * 1e-9),

@@ -12,7 +12,7 @@ import polars as pl
 
 from kshot.errors import InputError
 from kshot.sources.compressed import ByteStream
-from kshot.sources.json_lines import JsonPaths
+from kshot.sources.json_paths import JsonPaths
 from kshot.sources.log_files import head_of, json_objects_of, log_files
 from kshot.sources.log_joins import as_log_frame, join_facts
 from kshot.sources.log_lines import (
@@ -20,13 +20,13 @@ from kshot.sources.log_lines import (
     LogOf,
     LogRecords,
     OnProblem,
-    TabLayout,
     Tally,
     canonical_addresses,
     in_threads,
     line_blocks,
     parse_block,
 )
+from kshot.sources.tab_lines import TabLayout
 from kshot.sources.zeek_fields import (
     CONN,
     FIELDS,
@@ -267,7 +267,7 @@ def _work(piece: _Piece) -> _Result:
 
 
 def _all_of(log: int) -> LogOf:
-    return lambda parsed: np.full(len(parsed.statuses), log, np.int64)
+    return lambda parsed: np.full(len(parsed.logs), log, np.int64)
 
 
 def _tab_pieces(name: str, blocks: Iterator[LineBlock]) -> Iterator[_Piece]:
@@ -299,7 +299,9 @@ def _next_header(block: LineBlock, at: int, header: _Header) -> int:
                 return at
             at = end
         else:
-            at = block.data.find(b"\n#", at, block.end) + 1 or block.end
+            # One byte is found ten times faster than two; where it stands in a record, two are looked for.
+            first = block.data.find(b"#", at, block.end)
+            at = block.data.find(b"\n#", max(first - 1, at), block.end) + 1 or block.end if first >= 0 else block.end
     return block.end
 
 

@@ -7,12 +7,12 @@ import polars as pl
 from numpy.typing import NDArray
 
 from kshot.records.flows import CONN_STATES
-from kshot.sources.json_lines import JsonPaths
+from kshot.sources.json_paths import JsonPaths
 from kshot.sources.log_lines import LineBlock, Parsed, parse_block
+from kshot.sources.log_numbers import LATEST_NANOSECONDS
 from kshot.sources.log_values import (
     ADDRESS,
     COUNT,
-    LATEST_NANOSECONDS,
     OPEN_WORD,
     PORT,
     SECONDS,
@@ -117,15 +117,13 @@ _STATES = pl.Series([*CONN_STATES, None], dtype=pl.Enum(CONN_STATES))
 
 def json_logs(parsed: Parsed) -> NDArray[np.int64]:
     """Tell which log each JSON line is of: by `_path`, else by the fields it has; -1 for none that is read."""
-    logs = np.full(len(parsed.statuses), -1, np.int64)
+    logs = np.full(len(parsed.logs), -1, np.int64)
     for log, names in reversed(TELLING):
         for name in names:
-            logs[parsed.begins[:, FIELDS.index(name)] >= 0] = log
+            logs[parsed.spans.begins[:, FIELDS.index(name)] >= 0] = log
     path = FIELDS.index("_path")
-    if (parsed.begins[:, path] >= 0).any():
-        named = words_of(
-            parsed.block.buffer, parsed.begins, parsed.ends, path, FIELDS.traits, FIELDS.words, FIELDS.letters
-        )
+    if (parsed.spans.begins[:, path] >= 0).any():
+        named = words_of(parsed.block.buffer, parsed.spans, path, FIELDS.traits)
         logs = np.where(named != UNSET, np.maximum(named, -1), logs)
     return logs
 
