@@ -54,6 +54,9 @@ SURFACE = {
             "--where",
         ]
     ),
+    "data check": ["--quiet", "-q"],
+    "data import": ["--from", "--map", "--quiet", "--replace", "--unverified", "-q"],
+    "data list": ["--format", "--output", "-o"],
     "doctor": ["--warm"],
     "threats list": ["--format", "--output", "-o"],
     "threats show": [],
@@ -82,7 +85,8 @@ def test_the_surface_changes_only_on_purpose() -> None:
 
 
 @pytest.mark.parametrize(
-    "verb", [[], ["flows"], ["learn"], ["scan"], ["doctor"], ["threats", "list"], ["threats", "show"]]
+    "verb",
+    [[], ["flows"], ["learn"], ["scan"], ["doctor"], ["threats", "list"], ["threats", "show"], ["data", "import"]],
 )
 def test_help_has_examples(run: Run, verb: list[str]) -> None:
     ran = run(*verb, "--help")
