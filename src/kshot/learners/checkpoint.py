@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from kshot.learners.outer_loop import Training
 from kshot.learners.reading import LearnerInputError
 from kshot.learners.torch_learner import TorchLearner
+from kshot.learners.training import Training
 from kshot.learners.weights import (
     FORMAT,
     MANIFEST,

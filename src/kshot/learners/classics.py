@@ -100,7 +100,11 @@ class Fitted(Adapted):
 
     def score(self, queries: Frame) -> Floats:
         """Probability of each threat."""
-        shares: Floats = self._estimator.predict_proba(self._encoding(queries))
+        rows = self._encoding(queries)
+        n_threats = int(self._estimator.classes_.max())
+        if not len(rows):
+            return np.empty(0) if n_threats == 1 else np.empty((0, n_threats))
+        shares: Floats = self._estimator.predict_proba(rows)
         if 0 not in self._estimator.classes_:  # a task without a reference
             shares = np.column_stack([np.zeros(len(shares)), shares])
         return shares[:, 1] if shares.shape[1] == 2 else shares[:, 1:]

@@ -62,7 +62,7 @@ class _Mixture(nn.Module):
         if self.packets is not None:
             found = torch.cat([found, self.packets(*_first_packets(cells))], -1)
         out: Tensor = self.components(found)
-        return out.view(tasks, n, -1)
+        return out.view(tasks, n, out.shape[-1])
 
     def weights(self, batch: TaskBatch) -> Tensor:
         """(T, W, components): the w_i of each class, from the support set; in no order of its rows."""

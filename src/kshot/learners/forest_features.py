@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri
-from sklearn.tree import DecisionTreeClassifier, ExtraTreeClassifier
+from sklearn.ensemble import ExtraTreesClassifier, RandomForestClassifier
 
 from kshot.learners.reading import Floats
 
@@ -33,13 +33,15 @@ _SHARE_KEPT = 0.63
 _FLOOR = 1e-2
 _NEIGHBOURS = 5
 _CHUNK_ROWS = 1024
+_BAGS = 8
 
 
 class InnerForest:
     """Trees on a reference and the shots of one threat; each leaves out some rows and judges them.
 
-    Every tree sees all shots (of three or more, two in three) and 63 % of the reference, both classes weighing the
-    same, so that reference rows and shots have scores as if they had not been shown.
+    Trees are grown in bags: all trees of a bag see the same shots (of three or more, two in three) and the same 63 %
+    of the reference, both classes weighing the same, and those of other bags judge the rest; so reference rows and
+    shots have scores as if they had not been shown.
     """
 
     def __init__(
@@ -58,18 +60,17 @@ class InnerForest:
         rows = self._inputs(np.concatenate([reference, shots]))
         labels = np.r_[np.zeros(self._n, np.int64), np.ones(self._k, np.int64)]
         sure = np.r_[np.ones(self._n), np.ones(self._k) if weights is None else weights]
-        self._trees: list[DecisionTreeClassifier] = []
-        self._kept = np.zeros((n_trees, self._n + self._k), bool)
-        grow = ExtraTreeClassifier if kind == "extra-trees" else DecisionTreeClassifier
-        for t in range(n_trees):
-            self._kept[t] = self._draw(rng)
-            chosen = np.flatnonzero(self._kept[t])
-            if kind == "random-forest":  # theirs is a bootstrap; with a handful of shots each must be there
-                chosen = np.r_[rng.choice(chosen, len(chosen)), chosen[labels[chosen] == 1]]
-            counts = np.bincount(labels[chosen], weights=sure[chosen], minlength=2)
-            balance = sure[chosen] / np.maximum(counts, 1e-9)[labels[chosen]]
-            tree = grow(max_features="sqrt", random_state=int(rng.integers(2**31 - 1)))
-            self._trees.append(tree.fit(rows[chosen], labels[chosen], sample_weight=balance))
+        self._trees: list[Any] = []
+        grow = ExtraTreesClassifier if kind == "extra-trees" else RandomForestClassifier
+        sizes = [len(part) for part in np.array_split(np.arange(n_trees), min(_BAGS, n_trees))]
+        bags = np.zeros((len(sizes), self._n + self._k), bool)
+        for bag, size in zip(bags, sizes, strict=True):
+            bag[:] = self._draw(rng)
+            counts = np.bincount(labels[bag], weights=sure[bag], minlength=2)
+            balance = sure[bag] / np.maximum(counts, 1e-9)[labels[bag]]
+            forest = grow(size, random_state=int(rng.integers(2**31 - 1)))
+            self._trees += forest.fit(rows[bag], labels[bag], sample_weight=balance).estimators_
+        self._kept = np.repeat(bags, sizes, axis=0)
         self._leaves = self._apply(rows)
         self._votes = self._vote(self._leaves)
         self._benign_in_leaf = [np.bincount(self._leaves[: self._n, t], minlength=1) for t in range(n_trees)]
@@ -143,7 +144,10 @@ class InnerForest:
         out = np.empty(leaves.shape)
         for t, tree in enumerate(self._trees):
             value = tree.tree_.value[:, 0, :]
-            share = value[:, -1] / value.sum(1) if value.shape[1] > 1 else np.full(len(value), float(tree.classes_[0]))
+            if value.shape[1] == 1:  # nothing to compare with: all is threat, or all benign
+                share = np.full(len(value), float(self._k > 0))
+            else:
+                share = value[:, 1] / value.sum(1)
             out[:, t] = share[leaves[:, t]]
         return out
 

@@ -16,7 +16,9 @@ class _Relation(nn.Module):
     def __init__(self, network: nn.Module, width: int, hidden: int) -> None:
         super().__init__()
         self.network = network
-        self.compare = nn.Sequential(nn.Linear(2 * width, hidden), nn.GELU(), nn.Linear(hidden, 1))
+        self.compare = nn.Sequential(
+            nn.LayerNorm(2 * width), nn.Linear(2 * width, hidden), nn.GELU(), nn.Linear(hidden, 1)
+        )
 
 
 @dataclass(kw_only=True, eq=False)
@@ -25,7 +27,8 @@ class Relation(MetricLearner):
 
     Theirs eq. 1: r_k = g(C(f(x_k), f(x))), where C joins the embedding of class k with that of the query and g is
     learned. With several shots class k's embedding is their mean (theirs: their sum). Trained on the episode's
-    cross-entropy; theirs regresses the relation to 0 or 1 by squared error (eq. 2).
+    cross-entropy; theirs regresses the relation to 0 or 1 by squared error (eq. 2). The pair is normalised (layer norm)
+    before it is compared: without, training can end in units that are all off.
     """
 
     name: ClassVar[str] = "relation"
