@@ -134,3 +134,31 @@ def test_leaks_are_refused_and_named() -> None:
     neighbour = episode.reference_rows[:1] + 9  # the next row of the same group
     with pytest.raises(LeakError, match=r"group host-\d is shown and asked"):
         refuse_leaks(replace(episode, query_rows=neighbour[~np.isin(neighbour, episode.shot_rows)]), table)
+
+
+@pytest.mark.parametrize("split", ["iid", "blocked"])
+def test_noise_is_put_in_and_told_and_never_asked(split) -> None:
+    table = make_table()
+    shape = replace(SMALL, n_wrong_shots=1, hidden_share=0.05, split=split)
+    episode = draw_episode(table, ["worm"], shape, np.random.default_rng(2))
+    assert (episode.wrong_shots, episode.hidden_attacks) == (1, 2)
+    assert sorted(table.labels[episode.shot_rows]) == ["benign"] + ["worm"] * 4
+    assert episode.shot_labels.tolist() == [1] * 5
+    assert (table.labels[episode.reference_rows] == "worm").sum() == 2 and episode.reference.height == 40
+    shown = [*episode.reference["row_id"], *episode.shots["row_id"]]
+    assert len(set(shown)) == 45 and not set(shown) & set(episode.queries["row_id"])
+
+
+def test_noise_that_the_table_cannot_give_is_refused() -> None:
+    with pytest.raises(EpisodeError, match="55 attack rows are left to be mislabelled"):
+        draw_episode(
+            make_table(), ["worm"], replace(SMALL, n_reference=400, hidden_share=0.5), np.random.default_rng(0)
+        )
+    with pytest.raises(EpisodeError, match="no more than the shots"):
+        draw_episode(make_table(), ["worm"], replace(SMALL, n_wrong_shots=6), np.random.default_rng(0))
+
+
+def test_only_the_columns_asked_for_are_there() -> None:
+    episode = draw_episode(make_table(), ["worm"], SMALL, np.random.default_rng(0), columns=["flag", "size"])
+    whole = draw_episode(make_table(), ["worm"], SMALL, np.random.default_rng(0))
+    assert episode.queries.equals(whole.queries.select("flag", "size")) and episode.shots.columns == ["flag", "size"]

@@ -9,7 +9,9 @@ from kshot.episodes.reference import reference_table
 from kshot.episodes.samplers import EpisodeSampler
 from kshot.episodes.sinusoid import sinusoid_episode
 from kshot.episodes.splits import split_by_corpus, split_by_family, split_by_time
+from kshot.episodes.suspects import suspect_columns
 from kshot.episodes.tables import BENIGN, EpisodeError, LabelledTable, labelled_table
+from kshot.episodes.transfer import shared_families, transfer_episode
 
 __all__ = [
     "BENIGN",
@@ -33,10 +35,13 @@ __all__ = [
     "labelled_table",
     "n_way_episodes",
     "reference_table",
+    "shared_families",
     "shortcut",
     "sinusoid_episode",
     "split_by_corpus",
     "split_by_family",
     "split_by_time",
+    "suspect_columns",
+    "transfer_episode",
     "usable_families",
 ]

@@ -30,6 +30,10 @@ class TaskShape:
     n_unknown: int = 0
     """Families among the queries that have no shot."""
     split: Split = "iid"
+    n_wrong_shots: int = 0
+    """So many shots (of all) are benign rows with a family's label."""
+    hidden_share: float = 0.0
+    """This share of the reference is rows of the shown families, unmarked."""
     least_family_rows: int = 40
     """A family with fewer rows is left out."""
     least_benign_rows: int = 1500
@@ -90,31 +94,47 @@ def draw_episode(
     rng: np.random.Generator,
     unknown: Sequence[str] = (),
     *,
+    columns: Sequence[str] | None = None,
     seed: tuple[int, ...] = (),
     repetition: int = 0,
 ) -> Episode:
     """Draw an episode that shows `families` and also asks for `unknown` ones.
 
+    Args:
+        table: where from.
+        families: the N that are shown.
+        shape: how many of what.
+        rng: all chance comes from here.
+        unknown: families among the queries alone.
+        columns: the feature columns to keep; all, where None.
+        seed: what `rng` was seeded with, kept in the episode.
+        repetition: which of several episodes of one family this is, kept in the episode.
+
     Raises:
         EpisodeError: a family or the benign rows are too few on one side; or what was drawn would leak.
     """
     _check_arguments(table, families, shape, unknown)
-    splitter = Splitter(table, shape.split, rng, shape.n_reference)
+    splitter = Splitter(table, shape.split, rng, shape.n_reference + shape.n_wrong_shots)
     sides = {family: splitter.family(family) for family in families}
     strangers = {family: splitter.family(family) for family in unknown}
     benign = splitter.benign() if shape.n_reference or shape.n_benign_queries else Sides(*(np.empty(0, np.int64),) * 2)
     _check_sides(table, sides, strangers, benign, shape)
     shots = _join([side.shown[: shape.k_shot] for side in sides.values()])
     reference = benign.shown[: shape.n_reference]
+    wrong, hidden = _noise(table, sides, benign, shape, rng)
+    shots, reference = _replaced(shots, wrong, rng), _replaced(reference, hidden, rng)
     asked = [side.asked[: shape.n_family_queries] for side in (*sides.values(), *strangers.values())]
     queries = rng.permutation(_join([*asked, benign.asked[: shape.n_benign_queries]]))
     names = table.labels[queries]
     label_of = {BENIGN: 0} | {family: i for i, family in enumerate(families, 1)} | dict.fromkeys(unknown, UNKNOWN)
+    # One gather for all rows is three times as fast as one each; the parts are views of it.
+    features = table.features if columns is None else table.features.select(columns)
+    rows = features[np.concatenate([reference, shots, queries])]
     episode = Episode(
-        reference=table.features[reference],
-        shots=table.features[shots],
-        shot_labels=np.array([label_of[name] for name in table.labels[shots]], dtype=np.int64),
-        queries=table.features[queries],
+        reference=rows[: len(reference)],
+        shots=rows[len(reference) : len(reference) + len(shots)],
+        shot_labels=np.repeat(np.arange(1, len(families) + 1), shape.k_shot),
+        queries=rows[len(reference) + len(shots) :],
         query_labels=np.array([label_of[name] for name in names], dtype=np.int64),
         families=tuple(families),
         query_families=names,
@@ -125,12 +145,40 @@ def draw_episode(
         split=shape.split,
         seed=seed,
         repetition=repetition,
+        wrong_shots=len(wrong),
+        hidden_attacks=len(hidden),
         reference_rows=reference,
         shot_rows=shots,
         query_rows=queries,
     )
     refuse_leaks(episode, table)
     return episode
+
+
+def _noise(
+    table: LabelledTable, sides: dict[str, Sides], benign: Sides, shape: TaskShape, rng: np.random.Generator
+) -> tuple[Rows, Rows]:
+    """Return the benign rows that pose as shots, and the attack rows that hide in the reference."""
+    n_hidden = round(shape.hidden_share * shape.n_reference)
+    if not shape.n_wrong_shots and not n_hidden:
+        return np.empty(0, np.int64), np.empty(0, np.int64)
+    wrong = benign.shown[shape.n_reference : shape.n_reference + shape.n_wrong_shots]
+    spare = rng.permutation(_join([side.shown[shape.k_shot :] for side in sides.values()]))
+    if len(wrong) < shape.n_wrong_shots or len(spare) < n_hidden or shape.n_wrong_shots > shape.k_shot * shape.n_way:
+        raise EpisodeError(
+            f"table {table.name}: {len(wrong)} benign and {len(spare)} attack rows are left to be mislabelled, "
+            f"{shape.n_wrong_shots} (no more than the shots) and {n_hidden} are needed"
+        )
+    return wrong, spare[:n_hidden]
+
+
+def _replaced(rows: Rows, others: Rows, rng: np.random.Generator) -> Rows:
+    """Put `others` in the place of as many of `rows`."""
+    if not len(others):
+        return rows
+    out = rows.copy()
+    out[rng.permutation(len(rows))[: len(others)]] = others
+    return out
 
 
 def _check_arguments(table: LabelledTable, families: Sequence[str], shape: TaskShape, unknown: Sequence[str]) -> None:

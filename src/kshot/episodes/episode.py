@@ -52,6 +52,10 @@ class Episode:
     seed: tuple[int, ...] = ()
     """What the generator was seeded with, where the caller had a seed of this episode's own."""
     repetition: int = 0
+    wrong_shots: int = 0
+    """How many shots are benign rows in truth (noise experiments)."""
+    hidden_attacks: int = 0
+    """How many reference rows are attacks in truth (noise experiments)."""
     reference_rows: Rows = field(default_factory=_no_rows)
     """Row numbers in the table, for leak checks and caches; empty for synthetic tasks."""
     shot_rows: Rows = field(default_factory=_no_rows)

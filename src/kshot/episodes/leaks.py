@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 
 from kshot.episodes.episode import Episode
+from kshot.episodes.ranks import mid_ranks
 from kshot.episodes.tables import BENIGN, UNGROUPED, EpisodeError, LabelledTable, Rows, first_of_each
 
 GIVES_AWAY = 0.99
@@ -155,7 +155,7 @@ def _attack_share(column: pl.Series, positive: NDArray[np.bool_]) -> NDArray[np.
 def _auroc(score: NDArray[np.float64], positive: NDArray[np.bool_]) -> float:
     """Mann-Whitney's U over the pairs, on whichever side is greater."""
     n_positive, n_negative = int(positive.sum()), int((~positive).sum())
-    ranks = rankdata(score)
+    ranks = mid_ranks(score)
     area = (float(ranks[positive].sum()) - n_positive * (n_positive + 1) / 2.0) / (n_positive * n_negative)
     return max(area, 1.0 - area)
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 
+from kshot.episodes.ranks import mid_ranks
 from kshot.episodes.tables import BENIGN, EpisodeError, LabelledTable, Rows
 
 PSEUDO = "pseudo-threat"
@@ -68,9 +66,7 @@ class PseudoThreats:
 
     def draw(self, rng: np.random.Generator, least_rows: int) -> LabelledTable:
         """Return the table with the rows of one slice labelled `PSEUDO`, the others benign."""
-        labels = np.full(len(self._ranks), BENIGN, dtype=object)
-        labels[self.slice_rows(rng, least_rows)] = PSEUDO
-        return replace(self.table, labels=labels)
+        return self.table.named(self.slice_rows(rng, least_rows), PSEUDO)
 
     def _distances(self, rng: np.random.Generator) -> NDArray[np.float32]:
         """(n,) distance of every row to an anchor."""
@@ -97,4 +93,4 @@ def _ranked(column: pl.Series) -> tuple[NDArray[np.float32], bool]:
         if texts.n_unique() <= _CATEGORY_LEVELS:
             return texts.rank("dense").fill_null(0).to_numpy().astype(np.float32), True
         values = texts.str.len_bytes().cast(pl.Float64).fill_null(-1.0).to_numpy()
-    return (rankdata(values) / max(1, len(values))).astype(np.float32), False
+    return (mid_ranks(values) / max(1, len(values))).astype(np.float32), False

@@ -83,13 +83,11 @@ class EpisodeSampler:
             shape = replace(self.shape, k_shot=k_shot)
             pseudo = bool(self._unlabelled) and (not self._labelled or rng.random() < self.pseudo_share)
             try:
-                episode = self._pseudo(rng, shape) if pseudo else self._family(rng, shape)
+                return self._pseudo(rng, shape) if pseudo else self._family(rng, shape)
             except LeakError:
                 raise
             except EpisodeError as error:
                 failed = error
-            else:
-                return self._fewer_columns(episode, rng)
         assert failed is not None
         raise failed
 
@@ -122,25 +120,21 @@ class EpisodeSampler:
     def _family(self, rng: np.random.Generator, shape: TaskShape) -> Episode:
         table, families = _one_of(self._labelled, rng)
         chosen = [families[i] for i in rng.permutation(len(families))[: shape.n_way + shape.n_unknown]]
-        return draw_episode(table, chosen[: shape.n_way], shape, rng, chosen[shape.n_way :])
+        columns = self._columns(table, rng)
+        return draw_episode(table, chosen[: shape.n_way], shape, rng, chosen[shape.n_way :], columns=columns)
 
     def _pseudo(self, rng: np.random.Generator, shape: TaskShape) -> Episode:
         source = _one_of(self._unlabelled, rng)
-        return draw_episode(source.draw(rng, shape.least_family_rows), [PSEUDO], shape, rng)
+        table = source.draw(rng, shape.least_family_rows)
+        return draw_episode(table, [PSEUDO], shape, rng, columns=self._columns(table, rng))
 
-    def _fewer_columns(self, episode: Episode, rng: np.random.Generator) -> Episode:
+    def _columns(self, table: LabelledTable, rng: np.random.Generator) -> list[str] | None:
         low, high = self.column_share
         if high >= 1.0 and low >= 1.0:
-            return episode
-        names = episode.reference.columns
+            return None
+        names = table.features.columns
         count = min(len(names), max(2, round(rng.uniform(low, high) * len(names))))
-        kept = [names[i] for i in np.sort(rng.permutation(len(names))[:count])]
-        return replace(
-            episode,
-            reference=episode.reference.select(kept),
-            shots=episode.shots.select(kept),
-            queries=episode.queries.select(kept),
-        )
+        return [names[i] for i in np.sort(rng.permutation(len(names))[:count])]
 
 
 def _one_of(by_corpus: dict[str, list[_Source]], rng: np.random.Generator) -> _Source:

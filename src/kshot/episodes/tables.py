@@ -80,6 +80,17 @@ class LabelledTable:
         groups = None if self.groups is None else self.groups[rows]
         return replace(self, features=self.features[rows], labels=self.labels[rows], groups=groups)
 
+    def named(self, rows: Rows, family: str) -> LabelledTable:
+        """Return the same rows, those given (in order) of one family and all others benign."""
+        labels = np.full(len(self), BENIGN, dtype=object)
+        labels[rows] = family
+        table = replace(self, labels=labels)
+        others = np.ones(len(self), bool)
+        others[rows] = False
+        # Known already, and samplers ask for it many times a second.
+        table.__dict__["_rows_by_label"] = {BENIGN: np.flatnonzero(others).astype(np.int64), family: rows}
+        return table
+
     def only(self, families: Collection[str]) -> LabelledTable:
         """Return the table without the families that are not named; benign rows stay."""
         wanted = np.isin(self.labels.astype(str), [BENIGN, *families])
