@@ -23,6 +23,11 @@ class Messages:
     def __init__(self, quiet: bool = False) -> None:
         self._quiet = quiet
 
+    @property
+    def watched(self) -> bool:
+        """Whether a person is there to watch something move."""
+        return not self._quiet and sys.stderr.isatty()
+
     def note(self, text: str) -> None:
         """Say something that the user should know and that changes nothing for a program."""
         if not self._quiet:

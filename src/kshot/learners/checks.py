@@ -72,14 +72,14 @@ def check_orders_say_nothing(learner: Learner, episode: Episode, scores: NDArray
 
 def check_bad_input(learner: Learner, episode: Episode) -> None:
     """Mistakes are told in one line."""
-    for what, call in {
+    k = len(episode.shots)
+    calls: dict[str, Callable[[], object]] = {
         "no shots": lambda: learner.adapt(episode.reference, episode.shots[:0]),
-        "a label too many": lambda: learner.adapt(episode.reference, episode.shots, np.ones(len(episode.shots) + 1)),
-        "a gap in the labels": lambda: learner.adapt(
-            episode.reference, episode.shots, np.full(len(episode.shots), 2, np.int64)
-        ),
+        "a label too many": lambda: learner.adapt(episode.reference, episode.shots, np.ones(k + 1, np.int64)),
+        "a gap in the labels": lambda: learner.adapt(episode.reference, episode.shots, np.full(k, 2, np.int64)),
         "a column that is lacking": lambda: learner.adapt_to(episode).score(episode.queries[:, 1:]),
-    }.items():
+    }
+    for what, call in calls.items():
         try:
             call()
         except LearnerInputError as error:
