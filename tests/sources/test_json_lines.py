@@ -77,6 +77,7 @@ def test_objects_are_taken_and_their_values_found(record: dict[str, Any], only_a
         assert json.loads(found[0][3] or b"null") == record["tags"]
 
 
+@pytest.mark.kernel
 @settings(max_examples=500, deadline=None)
 @given(st.data())
 def test_damage_is_seen_exactly_where_python_sees_it(data: st.DataObject) -> None:
@@ -145,6 +146,7 @@ def test_lines_of_ever_new_shapes_are_read_when_no_room_is_left_to_learn_them() 
     assert [row[:2] for row in found] == 2 * [[b"%d" % i, b"%d" % i] for i in range(6000)]
 
 
+@pytest.mark.kernel
 def test_arrays_wanted_whole_along_a_known_path() -> None:
     lines = ['{"tags":[1,[2]],"a":1}', '{"tags":[[],3],"a":2}', '{"tags":[],"a":3}', '{"q":0,"tags":[{}],"tags":[4]}']
     _, found, _ = scan("".join(line + "\n" for line in lines * 3).encode())
@@ -176,11 +178,13 @@ def test_which_value_a_column_takes(line: str, values: bytes | None) -> None:
     assert found[0][0] == values
 
 
+@pytest.mark.kernel
 def test_paths_with_and_without_dots_lead_to_one_column() -> None:
     _, found, _ = scan(b'{"id.x":"p"}\n{"id":{"x":"q"}}\n{"b":{"c":[{"x":1},9]}}\n')
     assert [found[0][2], found[1][2], found[2][1]] == [b"p", b"q", b"9"]
 
 
+@pytest.mark.kernel
 def test_text_is_unescaped_and_printable() -> None:
     *_, spans = scan(rb'{"a":"\ud83d\ude00 \ud800 \u001b[0m \t \/ \"","b":{"c":""}}' + b"\n")
     frame = text_frame(*spans, np.array([0]), {"a": 0, "c": 1})

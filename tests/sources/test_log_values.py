@@ -29,6 +29,8 @@ from kshot.sources.log_values import (
     read_values,
 )
 
+pytestmark = pytest.mark.kernel
+
 
 def read(kind: int, text: str | None, words: tuple[str, ...] = ()) -> int | None:
     """The value of one field; None if it is bad."""

@@ -49,6 +49,7 @@ def conn_log(path: Path, *records: dict[str, Any], fields: Any = CONN_FIELDS) ->
     return write(path, list(tab_lines([RECORD | record for record in records], fields, "conn")))
 
 
+@pytest.mark.kernel
 def test_a_record_becomes_a_flow(tmp_path: Path) -> None:
     read = read_zeek([conn_log(tmp_path / "conn.log", {})])
     assert (read.lines_read, read.records, read.bad_lines) == (10, 1, 0)

@@ -45,22 +45,25 @@ class Spans(NamedTuple):
 
     @classmethod
     def of(cls, rows: int, columns: int) -> Spans:
-        """Make room for so many lines."""
+        """Make room for so many lines; a scanner fills all of it."""
         shape = (rows, columns)
         return cls(
-            np.full(shape, -1, np.int32),
+            np.empty(shape, np.int32),
             np.empty(shape, np.int32),
             np.empty(shape, np.uint8),
             np.empty((rows, 2), np.int32),
             np.empty(rows, np.uint8),
         )
 
+    def first(self, rows: int) -> Spans:
+        """Return the room for the first so many lines."""
+        return Spans(self.begins[:rows], self.ends[:rows], self.kinds[:rows], self.lines[:rows], self.statuses[:rows])
+
 
 @njit_step
 def byte_at(buffer: NDArray[np.uint8], at: int) -> int:
     """buffer[at], without the question whether `at` counts from the end."""
-    byte: int = buffer[np.uintp(at)]
-    return byte
+    return int(buffer[np.uintp(at)])
 
 
 @njit_bare
