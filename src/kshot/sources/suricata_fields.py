@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from kshot.records.flows import CONN_STATES
 from kshot.sources.json_paths import JsonPaths
+from kshot.sources.log_flows import ETHERNET_BYTES, HEADER_BYTES, VLAN_TAG_BYTES, flow_frame, told_by
 from kshot.sources.log_lines import LineBlock, Parsed, parse_block
 from kshot.sources.log_values import (
     ADDRESS,
@@ -78,21 +79,11 @@ FIELDS = FieldTable.of(
     )
 )
 FACTS_OF = {
-    HTTP: {
-        "log_uid": "flow_id",
-        "log_http_method": "http.http_method",
-        "log_http_host": "http.hostname",
-        "log_http_uri": "http.url",
-        "log_http_user_agent": "http.http_user_agent",
-        "log_http_status": "http.status",
-    },
-    DNS: {
-        "log_uid": "flow_id",
-        "log_dns_query": "dns.rrname",
-        "log_dns_type": "dns.rrtype",
-        "log_dns_answer": "dns.rcode",
-    },
-    TLS: {"log_uid": "flow_id", "log_tls_version": "tls.version", "log_tls_sni": "tls.sni"},
+    HTTP: told_by(
+        "http", "flow_id", "http.http_method", "http.hostname", "http.url", "http.http_user_agent", "http.status"
+    ),
+    DNS: told_by("dns", "flow_id", "dns.rrname", "dns.rrtype", "dns.rcode"),
+    TLS: told_by("tls", "flow_id", "tls.version", "tls.sni"),
 }
 """By event: name of LOG_COLUMNS to field."""
 
@@ -107,14 +98,8 @@ def _paths() -> JsonPaths:
 PATHS = _paths()
 
 _NUMBERS = np.array([*_PROTOCOLS.values(), 255])
-_HEADER_BYTES = np.zeros(256, np.int64)
-_HEADER_BYTES[[6, 17, 1, 58, 132]] = (20, 8, 8, 8, 28)
-_ETHERNET_BYTES = 14
-_VLAN_TAG_BYTES = 4
 _SYN_OPTION_BYTES = 20
 """What Linux, macOS and the BSDs send: MSS, SACK permitted, timestamps, window scale (RFC 9293, 2018, 7323)."""
-_MOMENT = pl.Datetime("ns", "UTC")
-_STATES = pl.Series([*CONN_STATES, None], dtype=pl.Enum(CONN_STATES))
 _FIN, _SYN, _RST, _PSH, _ACK = 1, 2, 4, 8, 16
 
 
@@ -151,21 +136,17 @@ def flows_of(parsed: Parsed) -> pl.DataFrame:
     for name in ("orig_port", "resp_port"):
         numbers[name] = np.clip(numbers[name], 0, 65_535)
     tags = (read["vlan"] > 0).astype(np.int64) + (read["vlan"] > 4095)
-    frame_header = _ETHERNET_BYTES + _VLAN_TAG_BYTES * tags + np.where(read["src_ip"] == 6, 40, 20)
+    frame_header = ETHERNET_BYTES + VLAN_TAG_BYTES * tags + np.where(read["src_ip"] == 6, 40, 20)
     for side, way, flags in (("orig", "toserver", "ts"), ("resp", "toclient", "tc")):
         packets, wire_bytes = read[f"flow.pkts_{way}"], read[f"flow.bytes_{way}"]
         numbers[f"{side}_packets"] = packets
         numbers[f"{side}_wire_bytes"] = wire_bytes
-        most = np.maximum(wire_bytes - packets * (frame_header + _HEADER_BYTES[protocol]), 0)
+        most = np.maximum(wire_bytes - packets * (frame_header + HEADER_BYTES[protocol]), 0)
         numbers[f"{side}_bytes"] = np.where(protocol == 6, _tcp_payload(most, read[f"tcp.tcp_flags_{flags}"]), most)
-    return text.with_columns(
-        pl.when((pl.col("log_service") != "failed") & (pl.col("log_service") != "unknown")).then(pl.col("log_service")),
-        pl.Series("first_time", read["flow.start"]).cast(_MOMENT),
-        pl.Series("last_time", read["flow.start"] + length).cast(_MOMENT),
-        pl.Series("duration_seconds", length * 1e-9),
-        _STATES.gather(_conn_state(read, protocol, numbers["orig_bytes"] + numbers["resp_bytes"])).alias("conn_state"),
-        *(pl.Series(name, values) for name, values in numbers.items()),
-    )
+    service = pl.col("log_service")
+    text = text.with_columns(pl.when((service != "failed") & (service != "unknown")).then(service))
+    states = _conn_state(read, protocol, numbers["orig_bytes"] + numbers["resp_bytes"])
+    return flow_frame(text, read["flow.start"], length, states, numbers)
 
 
 def _tcp_payload(most: NDArray[np.int64], flags: NDArray[np.int64]) -> NDArray[np.int64]:

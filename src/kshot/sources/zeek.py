@@ -14,7 +14,7 @@ from kshot.errors import InputError
 from kshot.sources.compressed import ByteStream
 from kshot.sources.json_paths import JsonPaths
 from kshot.sources.log_files import head_of, json_objects_of, log_files
-from kshot.sources.log_joins import as_log_frame, join_facts
+from kshot.sources.log_flows import as_log_frame, join_facts
 from kshot.sources.log_lines import (
     LineBlock,
     LogOf,

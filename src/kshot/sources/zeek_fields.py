@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from kshot.records.flows import CONN_STATES
 from kshot.sources.json_paths import JsonPaths
+from kshot.sources.log_flows import ETHERNET_BYTES, HEADER_BYTES, VLAN_TAG_BYTES, flow_frame, told_by
 from kshot.sources.log_lines import LineBlock, Parsed, parse_block
 from kshot.sources.log_numbers import LATEST_NANOSECONDS
 from kshot.sources.log_values import (
@@ -68,16 +69,9 @@ FIELDS = FieldTable.of(
     )
 )
 FACTS_OF = {
-    HTTP: {
-        "log_uid": "uid",
-        "log_http_method": "method",
-        "log_http_host": "host",
-        "log_http_uri": "uri",
-        "log_http_user_agent": "user_agent",
-        "log_http_status": "status_code",
-    },
-    DNS: {"log_uid": "uid", "log_dns_query": "query", "log_dns_type": "qtype_name", "log_dns_answer": "rcode_name"},
-    SSL: {"log_uid": "uid", "log_tls_version": "version", "log_tls_sni": "server_name"},
+    HTTP: told_by("http", "uid", "method", "host", "uri", "user_agent", "status_code"),
+    DNS: told_by("dns", "uid", "query", "qtype_name", "rcode_name"),
+    SSL: told_by("tls", "uid", "version", "server_name"),
 }
 """By log: name of LOG_COLUMNS to field."""
 NEEDED_OF_CONN = tuple(wanted.name for wanted in FIELDS.fields if wanted.needed)
@@ -91,8 +85,6 @@ TELLING = (
 
 PROTOCOLS = np.array([6, 17, 1, 132, 255])
 """IP protocol numbers of `proto`; 255 (reserved, RFC 3232) where Zeek knows no more than unknown_transport."""
-ETHERNET_BYTES = 14
-VLAN_TAG_BYTES = 4
 _ICMP_PAIRED = np.zeros((2, 256), bool)
 _ICMP_PAIRED[0, [0, 8, 9, 10, 13, 14, 15, 16, 17, 18]] = True
 _ICMP_PAIRED[1, [128, 129, 130, 131, 133, 134, 135, 136, 139, 140, 144, 145]] = True
@@ -107,12 +99,6 @@ def _json_paths() -> JsonPaths:
 
 
 PATHS = _json_paths()
-
-
-_HEADER_BYTES = np.zeros(256, np.int64)
-_HEADER_BYTES[[6, 17, 1, 58, 132]] = (20, 8, 8, 8, 28)
-_MOMENT = pl.Datetime("ns", "UTC")
-_STATES = pl.Series([*CONN_STATES, None], dtype=pl.Enum(CONN_STATES))
 
 
 def json_logs(parsed: Parsed) -> NDArray[np.int64]:
@@ -166,20 +152,14 @@ def connections_of(parsed: Parsed) -> pl.DataFrame:
     sent = text["log_history"].fill_null("")
     for side, letter in (("orig", "D"), ("resp", "d")):
         packets, ip_bytes, payload = (read[f"{side}_{what}"] for what in ("pkts", "ip_bytes", "bytes"))
-        headers = packets * (_HEADER_BYTES[protocol] + np.where(is_v6, 40, 20))
+        headers = packets * (HEADER_BYTES[protocol] + np.where(is_v6, 40, 20))
         ip_bytes = np.where(ip_bytes >= 0, ip_bytes, headers + np.maximum(payload, 0))
         most = np.maximum(ip_bytes - headers, 0)
         data = (protocol != 6) | sent.str.contains(letter, literal=True).to_numpy()
         numbers[f"{side}_packets"] = packets
         numbers[f"{side}_wire_bytes"] = ip_bytes + packets * (ETHERNET_BYTES + VLAN_TAG_BYTES * tags)
         numbers[f"{side}_bytes"] = np.where(payload >= 0, np.minimum(payload, most), np.where(data, most, 0))
-    return text.with_columns(
-        pl.Series("first_time", read["ts"]).cast(_MOMENT),
-        pl.Series("last_time", read["ts"] + length).cast(_MOMENT),
-        pl.Series("duration_seconds", length * 1e-9),
-        _STATES.gather(np.where(read["conn_state"] >= 0, read["conn_state"], len(CONN_STATES))).alias("conn_state"),
-        *(pl.Series(name, values) for name, values in numbers.items()),
-    )
+    return flow_frame(text, read["ts"], length, read["conn_state"], numbers)
 
 
 def no_connections() -> pl.DataFrame:
