@@ -30,6 +30,13 @@ def test_a_plain_list_of_columns_to_drop_will_do() -> None:
     assert told.dropped == {"u", "v"}
 
 
+def test_a_number_or_truth_value_may_stand_for_its_text() -> None:
+    told = parse_declaration(
+        {"name": "a", "corpus": "c", "label": "y", "benign": [0, False, "ok"], "group": "g"}, "map"
+    )
+    assert told.benign == ("0", "false", "ok") and told.group == ("g",)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -38,11 +45,11 @@ def test_a_plain_list_of_columns_to_drop_will_do() -> None:
         ({"name": "../up"}, "map, name: '../up' cannot name a data set"),
         ({"corpus": ""}, "map: tells no corpus"),
         ({"label": ""}, "map: tells no label"),
-        ({"benign": [0]}, "map, benign: is not a list of texts"),
+        ({"benign": [0.5]}, "map, benign: is not a list of texts"),
         ({"sha256": "abc"}, "map, sha256: is not 64 hexadecimal digits"),
         ({"reader": "xml"}, "map, reader: is 'xml', not table"),
         ({"drop": {"nonsense": ["a"]}}, "map, drop.nonsense: is none of address"),
-        ({"drop": {"time": [1]}}, "map, drop.time: is not a list of texts"),
+        ({"drop": {"time": [1.5]}}, "map, drop.time: is not a list of texts"),
         ({"mask": ["a"]}, "map, mask: is not a table"),
         ({"families": ["a"]}, "map, families: is not a table"),
         ({"families": {"a": {"colour": "red"}}}, "map, families.a: tells more than name and tactic"),

@@ -57,6 +57,13 @@ def test_a_checksum_is_held_to(tmp_path: Path) -> None:
     assert not bring(tmp_path, library, wrong, unverified=True).verified
 
 
+def test_a_column_that_is_the_label_is_refused(tmp_path: Path) -> None:
+    library = Library(tmp_path / "home")
+    with pytest.raises(InputError, match=r"logins\.csv: column 'tool' is the label in other words; name it in drop"):
+        bring(tmp_path, library, MAP.replace('gives_away = ["tool"]', ""))
+    assert library.names() == []
+
+
 def test_damage_is_told_not_read(tmp_path: Path) -> None:
     library = Library(tmp_path / "home")
     manifest = bring(tmp_path, library)

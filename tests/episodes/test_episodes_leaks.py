@@ -8,8 +8,19 @@ import pytest
 from episode_tables import make_table
 from sklearn.metrics import roc_auc_score
 
-from kshot.episodes import EpisodeError, LabelledTable, column_auroc, labelled_table, shortcut
-from kshot.episodes.leaks import both_ways, refuse_repeats, repeated_across, shortcuts_by_family
+from kshot.episodes import (
+    EpisodeError,
+    EpisodeSampler,
+    LabelledTable,
+    LeakError,
+    TaskShape,
+    column_auroc,
+    headline_episodes,
+    labelled_table,
+    n_way_episodes,
+    shortcut,
+)
+from kshot.episodes.leaks import both_ways, label_copies, refuse_repeats, repeated_across, shortcuts_by_family
 
 
 def test_the_auroc_of_a_number_is_scikit_learns_on_either_side() -> None:
@@ -60,6 +71,32 @@ def test_rows_that_another_table_has_are_counted() -> None:
 
 def test_a_table_made_without_the_constructor_is_still_checked_for_repeats() -> None:
     labels = np.array(["benign", "benign"], dtype=object)
-    with pytest.raises(EpisodeError, match="row 2 repeats an earlier one"):
+    with pytest.raises(LeakError, match="row 2 repeats an earlier one"):
         refuse_repeats(LabelledTable("t", "c", pl.DataFrame({"x": [1, 1]}), labels))
     refuse_repeats(make_table())
+
+
+def test_nothing_is_drawn_from_a_table_that_repeats_itself() -> None:
+    table = make_table()
+    twice = table.take(np.append(np.arange(len(table)), 0))
+    with pytest.raises(LeakError, match="row 1811 repeats an earlier one"):
+        next(headline_episodes([twice]))
+    with pytest.raises(LeakError, match="repeats"):
+        next(n_way_episodes([twice], TaskShape(n_way=2)))
+    with pytest.raises(LeakError, match="repeats"):
+        EpisodeSampler([twice])
+
+
+def test_a_column_that_is_the_label_is_found() -> None:
+    labels = np.array(["benign", "worm", "moth"] * 5, dtype=object)
+    frame = pl.DataFrame(
+        {
+            "code": [0, 1, 2] * 5,
+            "word": ["a", "b", None] * 5,
+            "two": [0, 1, 1] * 5,
+            "more": list(range(15)),
+            "mixed": [0, 1, 2] * 4 + [1, 0, 2],
+        }
+    )
+    assert label_copies(frame, labels) == ["code", "word"]
+    assert label_copies(frame, np.full(15, "benign", dtype=object)) == []

@@ -116,6 +116,16 @@ def test_groups_that_cannot_be_divided_are_told_not_cut() -> None:
     assert "0 to ask" in skipped[0].reason or "0 benign rows to show" in skipped[0].reason
 
 
+def test_groups_that_fall_badly_by_chance_are_drawn_again() -> None:
+    frame = pl.DataFrame({"x": range(2200)})
+    labels = ["benign"] * 2000 + ["worm"] * 200
+    groups = [f"day-{i % 4}" if i < 1900 else "night" for i in range(2000)]
+    groups += ["night"] * 8 + [f"raid-{i % 3}" for i in range(192)]
+    table = labelled_table("t", "c", frame, labels, groups)
+    episodes = list(headline_episodes([table], TaskShape(k_shot=20), repetitions=8))
+    assert [e.repetition for e in episodes] == list(range(8))
+
+
 def test_n_way_episodes_hold_unknown_families() -> None:
     table = make_table(families={"a": 60, "b": 60, "c": 60, "d": 60})
     shape = TaskShape(n_way=2, n_unknown=2, k_shot=3)

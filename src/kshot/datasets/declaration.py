@@ -198,11 +198,11 @@ def _text(told: Mapping[str, Any], key: str, where: str) -> str:
 
 
 def _list(value: Any, where: str) -> tuple[str, ...]:
-    if isinstance(value, str):
-        value = [value]
-    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+    items = value if isinstance(value, list) else [value]
+    if not all(isinstance(item, str | int) for item in items):
         raise InputError(where, "is not a list of texts", 'write ["one", "two"]')
-    return tuple(value)
+    # 0 and true are what a table's own 0 and true look like as texts.
+    return tuple(str(item).lower() if isinstance(item, bool) else str(item) for item in items)
 
 
 def _drop(value: Any, where: str) -> dict[str, tuple[str, ...]]:

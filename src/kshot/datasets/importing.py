@@ -10,6 +10,7 @@ from typing import Any
 from kshot.datasets.declaration import DataSet
 from kshot.datasets.library import Library, Manifest
 from kshot.datasets.rows import LABEL, keep_rows, table_of_rows
+from kshot.episodes.leaks import label_copies
 from kshot.episodes.tables import BENIGN, LabelledTable
 from kshot.errors import InputError, UserError
 from kshot.sources.tables import TABLE_SUFFIXES, read_table
@@ -39,7 +40,7 @@ def import_dataset(
         unverified: take bytes of another checksum too; the manifest says so.
 
     Raises:
-        UserError: one of that name is there, the checksum differs, or the table is not as declared; one line.
+        UserError: one of that name is there, the checksum or the table is not as declared, a column is the label.
         OutputError: disk full, no rights; what was there before stays.
     """
     if not replace and dataset.name in library.names():
@@ -54,7 +55,10 @@ def import_dataset(
             "get that one, or give --unverified",
         )
     kept = keep_rows(dataset, read_table(path), str(path))
-    table_of_rows(dataset, kept.frame)  # refuses a table without feature columns
+    table = table_of_rows(dataset, kept.frame)
+    copies = label_copies(table.features, table.labels)
+    if copies:
+        raise InputError(str(path), f"column {copies[0]!r} is the label in other words", "name it in drop")
     counted = kept.frame[LABEL].value_counts(sort=True)
     counts = dict(sorted(counted.iter_rows(), key=lambda pair: (pair[0] != BENIGN, pair[0])))
     manifest = Manifest(

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
+import os
 import tomllib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
@@ -162,15 +164,30 @@ class Library:
             place.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise output_error(place, error) from error
-        with whole_file(place / manifest.records_file) as whole:
-            whole.path.write_bytes(data)
-        with whole_file(place / _MANIFEST) as whole:
-            whole.path.write_bytes(tomli_w.dumps(_document(manifest, told)).encode())
-        for old in place.glob("records-*.parquet"):
-            if old.name != manifest.records_file:
-                with contextlib.suppress(OSError):
-                    old.unlink()
+        with self._locked():
+            with whole_file(place / manifest.records_file) as whole:
+                whole.path.write_bytes(data)
+            with whole_file(place / _MANIFEST) as whole:
+                whole.path.write_bytes(tomli_w.dumps(_document(manifest, told)).encode())
+            for old in place.glob("records-*.parquet"):
+                if old.name != manifest.records_file:
+                    with contextlib.suppress(OSError):
+                        old.unlink()
         return manifest
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Let one process at a time write: another would clear away rows whose manifest is still to come."""
+        path = self.folder / ".lock"
+        try:
+            handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise output_error(path, error) from error
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(handle)
 
 
 def _document(manifest: Manifest, told: Mapping[str, Any]) -> dict[str, Any]:

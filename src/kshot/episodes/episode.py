@@ -27,7 +27,8 @@ def _no_rows() -> Rows:
 class Episode:
     """One task: what a learner may see, what it is asked, and what is true.
 
-    All frames have the same d columns. `shots` and `queries` never share a row, a group, or an exact duplicate.
+    All frames have the same d columns. What is shown and `queries` never share a row or a group, nor, with all of
+    a table's columns, equal cells of one label.
     """
 
     reference: pl.DataFrame

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from kshot.episodes.episode import Episode
 from kshot.episodes.ranks import mid_ranks
-from kshot.episodes.tables import BENIGN, UNGROUPED, EpisodeError, LabelledTable, Rows, first_of_each
+from kshot.episodes.tables import BENIGN, UNGROUPED, EpisodeError, LabelledTable, Labels, Rows, first_of_each
 
 GIVES_AWAY = 0.99
 """A single column that separates attacks from benign rows with a greater AUROC is reported."""
@@ -19,11 +19,11 @@ _LEVELS = 100
 
 
 class LeakError(EpisodeError):
-    """A drawn episode has the same row, group or cells on both sides."""
+    """A row, group or repeated cells would be on both sides, or a column is the label itself."""
 
 
 def refuse_leaks(episode: Episode, table: LabelledTable) -> None:
-    """Check that no row, group or exact duplicate is both shown and asked.
+    """Check that no row and no group is both shown and asked (`refuse_repeats` is for equal cells).
 
     Raises:
         LeakError: one is; names it.
@@ -63,14 +63,28 @@ def refuse_repeats(table: LabelledTable) -> None:
     """Check that no row has the cells and label of one before it.
 
     Raises:
-        EpisodeError: one has; names it.
+        LeakError: one has; names it.
     """
     kept = first_of_each(table.features, table.labels)
     if len(kept) < len(table):
         gone = np.setdiff1d(np.arange(len(table)), kept)
-        raise EpisodeError(
+        raise LeakError(
             f"table {table.name}: row {int(gone[0]) + 1} repeats an earlier one ({len(gone):,} do); drop them first"
         )
+
+
+def label_copies(features: pl.DataFrame, labels: Labels) -> list[str]:
+    """Return the columns that are the label in other words: each value has one label, and each label one value."""
+    told = pl.Series("\x00label", labels.astype(str).tolist(), dtype=pl.String)
+    count = told.n_unique()
+    out = []
+    for column in features:
+        # Counting values is quick; only a column with as many as there are labels needs a closer look.
+        if count > 1 and not column.dtype.is_nested() and column.n_unique() == count:
+            pairs = pl.DataFrame([column.alias("\x00value"), told]).unique()
+            if pairs.height == count:
+                out.append(column.name)
+    return out
 
 
 def both_ways(table: LabelledTable) -> int:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from kshot.episodes.draw import HEADLINE, TaskShape, check_table, draw_episode, usable_families
 from kshot.episodes.episode import Episode
-from kshot.episodes.leaks import LeakError
+from kshot.episodes.leaks import LeakError, refuse_repeats
 from kshot.episodes.tables import EpisodeError, LabelledTable
 
 REFERENCE_SEED = 7
 """The seed of the reference protocol."""
+_ATTEMPTS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +42,14 @@ def headline_episodes(
     exactly the episodes of the reference implementation (`reference_table` prepares them as it does).
 
     Raises:
-        EpisodeError: `shape` is not of one family, or what was drawn would leak.
+        EpisodeError: `shape` is not of one family.
+        LeakError: a table repeats rows, or what was drawn would leak.
     """
     if shape.n_way != 1 or shape.n_unknown:
         raise EpisodeError("the headline protocol shows one family; use n_way_episodes for more")
     skipped = [] if skipped is None else skipped
     for table in tables:
+        refuse_repeats(table)
         try:
             families = check_table(table, shape)
         except EpisodeError as error:
@@ -56,14 +59,11 @@ def headline_episodes(
         for family in families:
             for repetition in range(repetitions):
                 key = (seed, repetition, zlib.crc32((table.name + family).encode()))
-                rng = np.random.default_rng(key)
-                try:
-                    yield draw_episode(table, [family], shape, rng, seed=key, repetition=repetition)
-                except LeakError:
-                    raise
-                except EpisodeError as error:
-                    skipped.append(Skipped(table.name, family, str(error)))
+                drawn = _draw(table, _always(family), shape, key, repetition)
+                if isinstance(drawn, EpisodeError):
+                    skipped.append(Skipped(table.name, family, str(drawn)))
                     break
+                yield drawn
 
 
 def n_way_episodes(
@@ -73,21 +73,55 @@ def n_way_episodes(
     seed: int = REFERENCE_SEED,
     skipped: list[Skipped] | None = None,
 ) -> Iterator[Episode]:
-    """Give N-way episodes: for each table and repetition, N families shown and some unknown, drawn by lot."""
+    """Give N-way episodes: for each table and repetition, N families shown and some unknown, drawn by lot.
+
+    Raises:
+        LeakError: a table repeats rows, or what was drawn would leak.
+    """
     skipped = [] if skipped is None else skipped
     for table in tables:
+        refuse_repeats(table)
+        try:
+            families = check_table(table, shape)
+        except EpisodeError as error:
+            skipped.append(Skipped(table.name, "", str(error)))
+            continue
+
+        def by_lot(rng: np.random.Generator, families: tuple[str, ...] = families) -> tuple[list[str], list[str]]:
+            chosen = [families[i] for i in rng.permutation(len(families))[: shape.n_way + shape.n_unknown]]
+            return chosen[: shape.n_way], chosen[shape.n_way :]
+
         for repetition in range(repetitions):
             key = (seed, repetition, zlib.crc32(f"{table.name}/{shape.n_way}+{shape.n_unknown}".encode()))
-            rng = np.random.default_rng(key)
-            try:
-                families = check_table(table, shape)
-                chosen = rng.permutation(len(families))[: shape.n_way + shape.n_unknown]
-                names = [families[i] for i in chosen]
-                yield draw_episode(
-                    table, names[: shape.n_way], shape, rng, names[shape.n_way :], seed=key, repetition=repetition
-                )
-            except LeakError:
-                raise
-            except EpisodeError as error:
-                skipped.append(Skipped(table.name, "", str(error)))
+            drawn = _draw(table, by_lot, shape, key, repetition)
+            if isinstance(drawn, EpisodeError):
+                skipped.append(Skipped(table.name, "", str(drawn)))
                 break
+            yield drawn
+
+
+def _always(family: str) -> Callable[[np.random.Generator], tuple[list[str], list[str]]]:
+    return lambda _: ([family], [])
+
+
+def _draw(
+    table: LabelledTable,
+    choose: Callable[[np.random.Generator], tuple[list[str], list[str]]],
+    shape: TaskShape,
+    key: tuple[int, ...],
+    repetition: int,
+) -> Episode | EpisodeError:
+    """Draw with the generator of `key`; where whole groups fall badly by chance, with the next ones."""
+    failed: EpisodeError | None = None
+    for attempt in range(1 if table.groups is None else _ATTEMPTS):
+        seed = (*key, attempt) if attempt else key
+        rng = np.random.default_rng(seed)
+        try:
+            shown, unknown = choose(rng)
+            return draw_episode(table, shown, shape, rng, unknown, seed=seed, repetition=repetition)
+        except LeakError:
+            raise
+        except EpisodeError as error:
+            failed = failed or error
+    assert failed is not None
+    return failed

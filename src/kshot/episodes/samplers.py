@@ -10,7 +10,7 @@ import numpy as np
 
 from kshot.episodes.draw import TaskShape, draw_episode, usable_families
 from kshot.episodes.episode import Episode
-from kshot.episodes.leaks import LeakError
+from kshot.episodes.leaks import LeakError, refuse_repeats
 from kshot.episodes.protocol import Skipped
 from kshot.episodes.pseudo import PSEUDO, PseudoThreats
 from kshot.episodes.tables import BENIGN, EpisodeError, LabelledTable
@@ -48,7 +48,8 @@ class EpisodeSampler:
     pseudo_share: float = 0.0
     """How many tasks in one are pseudo-threats, cut from benign or unlabelled rows (one-way tasks only)."""
     column_share: tuple[float, float] = (1.0, 1.0)
-    """Each task keeps a share of the columns drawn between these, at least two: another schema each time."""
+    """Each task keeps a share of the columns drawn between these, at least two: another schema each time. Rows that
+    differ only in the columns left out are equal then, on either side."""
     skipped: list[Skipped] = field(default_factory=list, init=False)
     """Tables and families that no task can be drawn from, and why."""
     _labelled: dict[str, list[tuple[LabelledTable, tuple[str, ...]]]] = field(default_factory=dict, init=False)
@@ -57,6 +58,7 @@ class EpisodeSampler:
     def __post_init__(self) -> None:
         needed = self.shape.n_way + self.shape.n_unknown
         for table in self._in_scope():
+            refuse_repeats(table)
             benign = len(table.rows_of(BENIGN))
             if self.shape.n_reference and benign < self.shape.least_benign_rows:
                 self.skipped.append(Skipped(table.name, "", f"has {benign} benign rows"))

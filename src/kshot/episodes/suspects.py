@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import polars as pl
 
+from kshot.episodes.leaks import label_copies
 from kshot.episodes.reference import NEVER_FEATURES
 from kshot.episodes.tables import Labels
 
@@ -54,12 +55,13 @@ def suspect_columns(frame: pl.DataFrame, labels: Sequence[str] | Labels, keep: S
         labels: (n,) labels.
         keep: columns never suspected.
     """
-    told = pl.Series("label", [str(label) for label in labels], dtype=pl.String)
+    copies = label_copies(frame, np.array([str(label) for label in labels], dtype=object))
     out: dict[str, str] = {}
     for name in frame.columns:
         if name in keep:
             continue
-        reason = _by_name(name) or _by_value(frame[name]) or _by_label(frame[name], told)
+        copied = "is the label in other words" if name in copies else ""
+        reason = _by_name(name) or _by_value(frame[name]) or copied
         if reason:
             out[name] = reason
     return out
@@ -96,11 +98,3 @@ def _by_value(column: pl.Series) -> str:
         if (steps >= 0).all() and present.n_unique() > 0.5 * len(present):
             return "only rises with the rows, like a number of the row or a time"
     return ""
-
-
-def _by_label(column: pl.Series, labels: pl.Series) -> str:
-    """A few values, each with one label and each label with one value."""
-    if column.n_unique() > max(2, labels.n_unique()) or column.n_unique() < 2 or column.dtype.is_nested():
-        return ""
-    pairs = pl.DataFrame({"value": column, "label": labels}).unique()
-    return "is the label in other words" if pairs.height == labels.n_unique() == column.n_unique() else ""
