@@ -21,8 +21,15 @@ SHOWN = Tunnel("10.20.1.17", "203.0.113.7", "t.example.org", 16, (90, 150), (60,
 HIDDEN = Tunnel("10.20.1.33", "198.51.100.8", "x1.example.net", 10, (110, 180), (100, 300), (20, 70), 0.1, 15)
 
 
+@pytest.fixture
+def shipped() -> None:
+    """Ask for it where the built-in threats are to be looked for: learning them all takes seconds."""
+
+
 @pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Path:
+    if "shipped" not in request.fixturenames:
+        monkeypatch.setattr("kshot.store.builtin.CONTENT", tmp_path / "nothing")
     folder = tmp_path / "home"
     monkeypatch.setenv("KSHOT_HOME", str(folder))
     monkeypatch.setenv("COLUMNS", "160")

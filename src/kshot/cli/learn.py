@@ -92,7 +92,7 @@ def learn(
     """
     from kshot.errors import ThreatError, UserError
     from kshot.intel import SEVERITIES, check_attack_ids
-    from kshot.store import ThreatStore, kshot_home
+    from kshot.store import ThreatStore, builtin_names, builtin_threat, kshot_home
     from kshot.store.threats import check_name
 
     # What can be refused at once is refused before a long capture is read.
@@ -107,6 +107,8 @@ def learn(
     if exists and not (add or replace):
         raise ThreatError(f"threat {name} exists; give --add to add these examples to it or --replace to learn it anew")
     old = store.load(name) if exists and add else None
+    if add and not exists and name in builtin_names():
+        old = builtin_threat(name)
 
     from kshot.stream.learning import LearnOptions
     from kshot.stream.metering import MeterOptions

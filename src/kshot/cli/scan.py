@@ -14,6 +14,7 @@ from kshot.cli.messages import Messages
 
 if TYPE_CHECKING:
     from kshot.records.threats import Threat
+    from kshot.stream.laboratory import Laboratory
     from kshot.stream.metering import MeterOptions
     from kshot.stream.pipeline import Records, ScanOptions, ScanResult
 
@@ -33,7 +34,9 @@ def scan(
     ],
     threats: Annotated[
         list[str] | None,
-        typer.Option("--threats", metavar="NAME,...", help="Only these; default: all that were taught."),
+        typer.Option(
+            "--threats", metavar="NAME,...", help="Only these; default: all that were taught, and the built-in ones."
+        ),
     ] = None,
     where: Annotated[
         str | None, typer.Option("--where", metavar="EXPR", help="Only records for which this SQL condition holds.")
@@ -90,9 +93,10 @@ def scan(
     active_timeout: flags.ActiveTimeout = 1800.0,
     no_tunnels: flags.NoTunnels = False,
 ) -> int:
-    """Find the threats that were taught, at a false-alarm rate of your choice.
+    """Find the threats that were taught and the built-in ones, at a false-alarm rate of your choice.
 
-    Records of one threat between the same parties become one alert. Without --reference the input calibrates itself.
+    Records of one threat between the same parties become one alert. Without --reference the input calibrates itself,
+    and built-in threats are measured on kshot's laboratory.
 
     [bold]Examples[/]
 
@@ -108,12 +112,13 @@ def scan(
     options = _options(false_alarm_rate, alerts_per_day, unknown)
     messages = Messages(quiet)
     meter_options = MeterOptions(idle_timeout, active_timeout, not no_tunnels)
-    wanted, torn = _load(flags.comma_list(threats), unknown)
+    wanted, laboratory, torn = _load(flags.comma_list(threats))
     records, benign = _read(inputs, reference, meter_options, messages)
-    result = run_scan(records, wanted, reference=benign, where=where, options=options)
+    result = run_scan(records, wanted, reference=benign, laboratory=laboratory, where=where, options=options)
     for note in result.notes:
         messages.note(note)
-    _write(result, records, wanted, flags.choose_format(form, output), output, messages)
+    known = [*wanted, *(laboratory.threats if laboratory else ())]
+    _write(result, records, known, flags.choose_format(form, output), output, messages)
     if verdicts is not None:
         from kshot.cli.output import write_frames
 
@@ -122,7 +127,7 @@ def scan(
     damage = [*torn, *records.metering.damage, *(benign.metering.damage if benign else [])]
     for line in damage:
         messages.fault(line)
-    if fail_on is FailOn.ALERT and result.alerts.height and result.calibrated != "none":
+    if fail_on is FailOn.ALERT and result.alerts.height and not result.is_ranking:
         return 3
     return 2 if damage else 0
 
@@ -140,26 +145,31 @@ def _options(rate: float | None, per_day: float | None, unknown: bool) -> ScanOp
     return ScanOptions(false_alarm_rate=rate, alerts_per_day=per_day, unknown=unknown)
 
 
-def _load(names: list[str], unknown: bool) -> tuple[list[Threat], list[str]]:
-    """The threats to look for, and a line for each that cannot be read: one torn file must not blind a sensor."""
-    from kshot.errors import InputError, ThreatError
-    from kshot.store import ThreatStore, kshot_home
+def _load(names: list[str]) -> tuple[list[Threat], Laboratory | None, list[str]]:
+    """What to look for: the user's threats, the built-in ones (by name, if any are named; the user's go before).
+
+    And a line for each of the user's that cannot be read: one torn file must not blind a sensor.
+    """
+    from kshot.errors import InputError
+    from kshot.store import ThreatStore, builtin_names, builtin_reference, builtin_threat, kshot_home
+    from kshot.stream.laboratory import Laboratory
 
     store = ThreatStore(kshot_home())
-    if names:
-        return [store.load(name) for name in dict.fromkeys(names)], []
+    own = store.names()
     threats: list[Threat] = []
     torn: list[str] = []
-    for name in store.names():
-        try:
-            threats.append(store.load(name))
-        except InputError as error:
-            torn.append(str(error))
-    if not threats and not unknown:
-        raise ThreatError(
-            torn[0] if torn else "no threat has been taught; teach one: kshot learn NAME --shots FILE --where EXPR"
-        )
-    return threats, torn
+    if names:
+        threats = [store.load(name) for name in dict.fromkeys(names) if name in own or name not in builtin_names()]
+    else:
+        for name in own:
+            try:
+                threats.append(store.load(name))
+            except InputError as error:
+                torn.append(str(error))
+    builtin = [name for name in builtin_names() if name not in own and (not names or name in names)]
+    if not builtin:
+        return threats, None, torn
+    return threats, Laboratory([builtin_threat(name) for name in builtin], builtin_reference()[0]), torn
 
 
 def _read(
@@ -178,7 +188,7 @@ def _read(
 def _write(
     result: ScanResult, records: Records, threats: Sequence[Threat], form: str, output: Path | None, messages: Messages
 ) -> None:
-    ranked = result.calibrated == "none"
+    ranked = result.is_ranking
     if form == "eve":
         from kshot.cli.eve import eve_lines
         from kshot.cli.output import write_text
@@ -198,8 +208,8 @@ def _write(
         write_frames([result.alerts], ALERT_SCHEMA, form, output)
     if not ranked:
         alerts, alarmed = result.alerts.height, int(result.verdicts["alarm"].sum())
-        where = "the reference" if result.calibrated == "site" else "the input itself"
+        where = {"site": "the reference", "capture": "the input itself", "none": "kshot's laboratory"}
         messages.summary(
             f"{alerts:,} alert{'s' * (alerts != 1)} from {alarmed:,} of {result.verdicts.height:,} records, "
-            f"at a false-alarm rate of {result.false_alarm_rate:.2g} calibrated on {where}"
+            f"at a false-alarm rate of {result.false_alarm_rate:.2g} calibrated on {where[result.calibrated]}"
         )

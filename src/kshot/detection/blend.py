@@ -60,7 +60,8 @@ class Blend:
         for t, n in enumerate(n_of):
             if n >= 3:
                 by_trees, by_linear = (rank_of_shots(m, labels, t + 1) for m in (trees, linear))
-                weight[t] = _LINEAR * float(np.nanmean(by_linear) >= np.nanmean(by_trees))
+                known = not (np.isnan(by_linear).all() or np.isnan(by_trees).all())
+                weight[t] = _LINEAR * float(known and np.nanmean(by_linear) >= np.nanmean(by_trees))
         return cls(weight, _UNUSUAL / np.sqrt(n_of), np.full(len(n_of), _TEXT))
 
     def __call__(self, forests: Floats, linear: Floats, text: Floats | None, unusual: Floats) -> Floats:

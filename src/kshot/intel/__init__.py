@@ -3,6 +3,7 @@
 from kshot.intel.attack import check_attack_ids
 from kshot.intel.columns import droppable_columns
 from kshot.intel.fitting import Fitted, fit_threats, plain_types, table_fingerprint
+from kshot.intel.kinds import is_of_kind
 from kshot.intel.quality import ShotQuality, shot_quality
 from kshot.intel.teaching import SEVERITIES, add_shots, teach
 from kshot.intel.thinning import thin
@@ -15,6 +16,7 @@ __all__ = [
     "check_attack_ids",
     "droppable_columns",
     "fit_threats",
+    "is_of_kind",
     "plain_types",
     "shot_quality",
     "table_fingerprint",

@@ -2,6 +2,7 @@
 
 from kshot.store.atomic import Whole, output_error, whole_file
 from kshot.store.builtin import builtin_names, builtin_reference, builtin_threat, builtin_threats
+from kshot.store.bundles import read_bundle, write_bundle
 from kshot.store.home import kshot_home
 from kshot.store.threats import ThreatStore
 
@@ -14,5 +15,7 @@ __all__ = [
     "builtin_threats",
     "kshot_home",
     "output_error",
+    "read_bundle",
     "whole_file",
+    "write_bundle",
 ]

@@ -26,8 +26,8 @@ from kshot.store.atomic import output_error, sync_file, sync_folder
 FORMAT = 1
 """Of threat.toml; a higher number was written by a newer kshot and is refused."""
 NAME_PATTERN = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
-_TOML_LIMIT_BYTES = 1 << 20
-_SHOTS_LIMIT_BYTES = 64 << 20
+TOML_LIMIT_BYTES = 1 << 20
+SHOTS_LIMIT_BYTES = 64 << 20
 """No honest threat comes near these; a file beyond them is refused before it is parsed."""
 
 
@@ -51,9 +51,27 @@ def read_threat(folder: Path) -> Threat:
     Raises:
         InputError: a file of it is missing, torn, altered, or of a newer format.
     """
-    told = _read_toml(folder / "threat.toml")
-    shots = _read_shots(folder / "shots.parquet", told)
-    return _threat(folder / "threat.toml", folder.name, told, shots)
+    about = _read(folder / "threat.toml", TOML_LIMIT_BYTES)
+    shots = _read(folder / "shots.parquet", SHOTS_LIMIT_BYTES)
+    return parse_threat(folder.name, about, shots, folder)
+
+
+def parse_threat(name: str, about: bytes, shots: bytes, folder: Path) -> Threat:
+    """Make a threat of the bytes of its threat.toml and shots.parquet, which `folder` names in errors.
+
+    Raises:
+        InputError: they are torn, altered, or of a newer format.
+    """
+    told = _parse_toml(folder / "threat.toml", about)
+    return _threat(folder / "threat.toml", name, told, _parse_shots(folder / "shots.parquet", shots, told))
+
+
+def threat_files(threat: Threat) -> dict[str, bytes]:
+    """Return what `parse_threat` reads: name of a file to its bytes."""
+    buffer = BytesIO()
+    threat.shots.write_parquet(buffer)
+    shots = buffer.getvalue()
+    return {"shots.parquet": shots, "threat.toml": tomli_w.dumps(_toml(threat, shots)).encode()}
 
 
 class ThreatStore:
@@ -104,9 +122,7 @@ class ThreatStore:
         """
         check_name(threat.name)
         place = self.folder / threat.name
-        buffer = BytesIO()
-        threat.shots.write_parquet(buffer)
-        shots = buffer.getvalue()
+        files = threat_files(threat)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             with self._locked():
@@ -118,8 +134,8 @@ class ThreatStore:
                 part = self.folder / f".{threat.name}.{secrets.token_hex(4)}.part"
                 try:
                     part.mkdir()
-                    _write(part / "shots.parquet", shots)
-                    _write(part / "threat.toml", tomli_w.dumps(_toml(threat, shots)).encode())
+                    for name, data in files.items():
+                        _write(part / name, data)
                     sync_folder(part)
                     self._put(part, place)
                 finally:
@@ -219,9 +235,9 @@ def _read(path: Path, limit_bytes: int) -> bytes:
         raise InputError(str(path), what, "remove the threat and learn it again") from error
 
 
-def _read_toml(path: Path) -> dict[str, Any]:
+def _parse_toml(path: Path, data: bytes) -> dict[str, Any]:
     try:
-        told = tomllib.loads(_read(path, _TOML_LIMIT_BYTES).decode())
+        told = tomllib.loads(data.decode())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         what = " ".join(str(error).split())
         raise InputError(str(path), f"is damaged ({what})", "remove the threat and learn it again") from error
@@ -232,8 +248,7 @@ def _read_toml(path: Path) -> dict[str, Any]:
     return told
 
 
-def _read_shots(path: Path, told: Mapping[str, Any]) -> pl.DataFrame:
-    data = _read(path, _SHOTS_LIMIT_BYTES)
+def _parse_shots(path: Path, data: bytes, told: Mapping[str, Any]) -> pl.DataFrame:
     about = told.get("shots")
     if not isinstance(about, dict) or hashlib.sha256(data).hexdigest() != about.get("sha256"):
         raise InputError(str(path), "is torn or was altered (its sha256 is not threat.toml's)", "learn it again")

@@ -27,11 +27,14 @@ from kshot.stream.budget import rate_for_budget
 from kshot.stream.flowtables import as_flows
 from kshot.stream.grouping import group_alerts
 from kshot.stream.judging import Judgement, judge_all
+from kshot.stream.laboratory import Laboratory
 from kshot.stream.logs import is_log, read_logs
 from kshot.stream.metering import Metering, MeterOptions, OnProgress, meter, stretches
 from kshot.stream.parties import parties
 from kshot.stream.selection import select
 
+MOST_NAMED = 20
+"""Threats named one by one in a note."""
 DEFAULT_RATE = 0.001
 """False alarms a benign record, unless told otherwise: 1 in 1,000."""
 
@@ -121,15 +124,17 @@ class ScanResult:
     """What a scan found."""
 
     alerts: pl.DataFrame
-    """ALERT_SCHEMA, the loudest first; when `calibrated` is "none" the top of a ranking, not alerts."""
+    """ALERT_SCHEMA, the loudest first; the top of a ranking, not alerts, where `is_ranking`."""
     verdicts: pl.DataFrame
     """A row a record judged: row (from 1, in the whole input), threat, score, p_value, alarm."""
     calibrated: str
     """"site", "capture" or "none"."""
     false_alarm_rate: float | None
-    """The rate that was kept; None when nothing calibrates."""
+    """The rate that was kept, where nothing else calibrates in the laboratory; None where there is but a ranking."""
     notes: list[str]
     """Lines for the user: what was skipped, and which promise could not be kept."""
+    is_ranking: bool = False
+    """Whether nothing told alerts from the rest, so that these are the top ranked records."""
 
 
 def scan(
@@ -137,6 +142,7 @@ def scan(
     threats: Sequence[Threat],
     *,
     reference: Records | None = None,
+    laboratory: Laboratory | None = None,
     where: str | None = None,
     options: ScanOptions = ScanOptions(),
 ) -> ScanResult:
@@ -144,6 +150,9 @@ def scan(
 
     Parameters:
         reference: benign records of the same network; without them the records calibrate themselves.
+        laboratory: built-in threats, to look for beside `threats` in flows. With a reference they are judged like any
+            other; without, against the laboratory's own benign traffic, which also steps in where the records are too
+            few to calibrate `threats`.
         where: only judge records for which this SQL expression holds; the reference is narrowed alike, so that
             like is compared with like.
 
@@ -157,33 +166,116 @@ def scan(
     judged = records.filter(chosen)
     narrowed = _narrowed(reference, records.kind, where)
     notes: list[str] = []
+    if records.kind != "flow":
+        laboratory = None
+    if not threats and laboratory is None and not options.unknown:
+        raise ThreatError("no threat has been taught; teach one: kshot learn NAME --shots FILE --where EXPR")
+    if laboratory is not None and narrowed is not None:
+        taught = {threat.name for threat in threats}
+        threats = [*threats, *(threat for threat in laboratory.threats if threat.name not in taught)]
+        laboratory = None
+    everything = [*threats, *(laboratory.threats if laboratory else ())]
     if judged.kind == "flow":
-        judged, narrowed, threats = _cut_to_one_tier(judged, narrowed, threats, notes)
-    groups = _fitting(threats, judged, notes, options)
-    judgement = judge_all(
-        groups,
-        judged.judged_columns(),
-        None if narrowed is None else narrowed.judged_columns(),
-        unknown=options.unknown,
-        random_state=options.random_state,
-    )
-    rate = _rate(judgement, options, narrowed or judged, notes)
-    alarms = judgement.alarms(rate) if rate is not None else _top(judgement.score, options.ranked)
+        judged, narrowed, threats = _cut_to_one_tier(judged, narrowed, threats, notes, len(everything))
+    groups = _fitting(threats, judged, notes, must=laboratory is None and not options.unknown)
+    told = _Told(len(judged))
+    if groups or options.unknown or laboratory is None:
+        _judge(told, groups, judged, narrowed, options, notes, alone=laboratory is None)
+    if laboratory is not None:
+        own = [threat for group in groups for threat in group] if told.calibrated == "none" else []
+        _sight(told, laboratory, own, judged, options, notes)
     verdicts = pl.DataFrame(
         {
             "row": rows.cast(pl.UInt64) + 1,
-            "threat": pl.Series(judgement.threat.tolist(), dtype=pl.String),
-            "score": judgement.score,
-            "p_value": pl.Series(judgement.p_value).fill_nan(None),
-            "alarm": alarms,
+            "threat": pl.Series(told.threat.tolist(), dtype=pl.String),
+            "score": told.score,
+            "p_value": pl.Series(told.p_value).fill_nan(None),
+            "alarm": told.alarm,
         }
     )
+    alerts = _alerts(verdicts, judged, everything, told)
+    return ScanResult(alerts, verdicts, told.calibrated, told.rate, notes, told.is_ranking)
+
+
+class _Told:
+    """What is known of n records so far: a verdict each, and who explains it."""
+
+    def __init__(self, count: int) -> None:
+        self.threat = np.full(count, "", dtype=object)
+        self.score = np.full(count, -np.inf)
+        self.p_value = np.full(count, np.nan)
+        self.alarm = np.zeros(count, dtype=bool)
+        self.by_laboratory = np.ones(count, dtype=bool)
+        self.calibrated = "none"
+        self.rate: float | None = None
+        self.is_ranking = False
+        self.explain: Callable[[Sequence[int]], list[list[str]]] = lambda rows: [[] for _ in rows]
+        self.explain_laboratory = self.explain
+
+    def reasons(self, rows: Sequence[int]) -> list[list[str]]:
+        """Why each of `rows` alarmed."""
+        told: dict[int, list[str]] = {}
+        for by_laboratory, explain in ((False, self.explain), (True, self.explain_laboratory)):
+            mine = [row for row in rows if self.by_laboratory[row] == by_laboratory]
+            told.update(zip(mine, explain(mine), strict=True) if mine else ())
+        return [told[row] for row in rows]
+
+
+def _judge(
+    told: _Told,
+    groups: list[list[Threat]],
+    judged: Records,
+    reference: Records | None,
+    options: ScanOptions,
+    notes: list[str],
+    *,
+    alone: bool,
+) -> None:
+    """Judge by the reference, or by the records' own traffic; where neither calibrates, rank them if that is all."""
+    judgement = judge_all(
+        groups,
+        judged.judged_columns(),
+        None if reference is None else reference.judged_columns(),
+        unknown=options.unknown,
+        random_state=options.random_state,
+    )
+    rate = _rate(judgement, options, reference or judged, notes)
+    if rate is None and not alone:
+        return
+    told.threat, told.score, told.p_value = judgement.threat, judgement.score, judgement.p_value
+    told.by_laboratory[:] = False
+    told.calibrated, told.rate, told.explain = judgement.calibrated, rate, judgement.explain
+    told.is_ranking = rate is None
+    told.alarm = judgement.alarms(rate) if rate is not None else _top(judgement.score, options.ranked)
     if rate is None:
-        notes.append(
-            f"nothing calibrates the scores: these are the {int(alarms.sum()):,} top ranked records, not alerts"
-        )
-    alerts = _alerts(verdicts, judged, threats, judgement)
-    return ScanResult(alerts, verdicts, judgement.calibrated, rate, notes)
+        count = int(told.alarm.sum())
+        notes.append(f"nothing calibrates the scores: these are the {count:,} top ranked records, not alerts")
+
+
+def _sight(
+    told: _Told, laboratory: Laboratory, own: list[Threat], judged: Records, options: ScanOptions, notes: list[str]
+) -> None:
+    """Judge by the laboratory what did not alarm before."""
+    bench = laboratory.bench(judged.features.columns, own, options.random_state)
+    sighting = bench.judge(judged.features)
+    asked = DEFAULT_RATE if options.false_alarm_rate is None else options.false_alarm_rate
+    if options.alerts_per_day is not None:
+        asked = rate_for_budget(judged.parties(), options.alerts_per_day)
+    rate = max(asked, sighting.attainable)
+    seen = sighting.alarms(rate) & ~told.alarm
+    mine = seen | (told.by_laboratory & ~told.alarm)
+    told.threat[mine], told.score[mine] = sighting.threat[mine], sighting.score[mine]
+    told.p_value[mine] = np.nan
+    told.by_laboratory = mine
+    told.alarm |= seen
+    told.rate = rate if told.rate is None else told.rate
+    told.explain_laboratory = lambda rows: bench.explain(
+        judged.features[list(rows)], [told.threat[row] for row in rows]
+    )
+    notes.append(
+        "built-in threats are measured on kshot's laboratory, not on your network: no false-alarm rate is promised; "
+        "give --reference FILE of quiet traffic"
+    )
 
 
 def _narrowed(reference: Records | None, kind: str, where: str | None) -> Records | None:
@@ -220,7 +312,7 @@ def _encoded(features: pl.DataFrame, tier: Tier, untold: Sequence[str]) -> pl.Da
 
 
 def _cut_to_one_tier(
-    judged: Records, reference: Records | None, threats: Sequence[Threat], notes: list[str]
+    judged: Records, reference: Records | None, threats: Sequence[Threat], notes: list[str], asked_for: int
 ) -> tuple[Records, Records | None, list[Threat]]:
     """Cut records, reference and flow threats to the features that both inputs can tell; say so by name."""
     inputs = [judged] if reference is None else [judged, reference]
@@ -230,12 +322,14 @@ def _cut_to_one_tier(
         replace(threat, shots=_encoded(threat.shots, tier, untold)) if threat.kind == "flow" else threat
         for threat in threats
     ]
-    cut = [threat.name for threat, less in zip(threats, fitting, strict=True) if less.shots.width < threat.shots.width]
-    if cut:
-        told = {Tier.NETFLOW: "counters", Tier.ZEEK: "what connection logs tell", Tier.PACKETS: "packets"}[tier]
+    if asked_for and tier < Tier.PACKETS:
+        told = {Tier.NETFLOW: "counters", Tier.ZEEK: "what connection logs tell"}[tier]
+        names = [threat.name for threat in threats[:MOST_NAMED]]
+        more = asked_for - len(names)
+        names += [f"{more} {'more' if names else 'threats'}"] if more else []
         notes.append(
             f"judged by {told} only ({judged.features.width} of {len(columns_for_tier(Tier.PACKETS))} features; "
-            f"without payload and packet sizes they may miss or confuse more): {', '.join(cut)}"
+            f"without payload and packet sizes they may miss or confuse more): {', '.join(names)}"
         )
     if untold:
         notes.append(
@@ -245,11 +339,11 @@ def _cut_to_one_tier(
     return judged, others[0] if others else None, fitting
 
 
-def _fitting(threats: Sequence[Threat], judged: Records, notes: list[str], options: ScanOptions) -> list[list[Threat]]:
+def _fitting(threats: Sequence[Threat], judged: Records, notes: list[str], *, must: bool) -> list[list[Threat]]:
     """The threats that fit the input, in groups of the same columns; the others are named in `notes`."""
     fitted = fit_threats(threats, judged.kind, judged.judged_columns().schema, fingerprint())
     lines = [f"threat {name} is skipped: {why}" for name, why in fitted.skipped.items()]
-    if not fitted.groups and threats and not options.unknown:
+    if not fitted.groups and threats and must:
         more = f" (and {len(lines) - 1} more)" if len(lines) > 1 else ""
         raise ThreatError(f"no threat fits this input: {lines[0]}{more}")
     notes += lines
@@ -282,14 +376,16 @@ def _top(scores: NDArray[np.float64], count: int) -> NDArray[np.bool_]:
     return top
 
 
-def _alerts(verdicts: pl.DataFrame, judged: Records, threats: Sequence[Threat], judgement: Judgement) -> pl.DataFrame:
+def _alerts(verdicts: pl.DataFrame, judged: Records, threats: Sequence[Threat], told: _Told) -> pl.DataFrame:
     at = verdicts["alarm"].arg_true()
     alarmed = verdicts[at]
     grouped = group_alerts(alarmed.hstack(judged.parties()[at]))
     # Verdicts hold rows of the input; reasons are asked for by place among the judged.
     place = {row: index for index, row in enumerate(verdicts["row"])} if grouped.height else {}
-    reasons = judgement.explain([place[row] for row in grouped["row"]]) if grouped.height else []
-    attack = {threat.name: list(threat.attack) for threat in threats}
+    at_place = [place[row] for row in grouped["row"]]
+    reasons = told.reasons(at_place)
+    calibrated = ["none" if told.by_laboratory[row] else told.calibrated for row in at_place]
+    attack = {threat.name: list(threat.attack) for threat in reversed(threats)}
     # Whole columns at once: polars takes a second to look at each of 50,000 lists.
     attack_of = _lists([attack.get(name, []) for name in grouped["threat"]])
     return pl.DataFrame(
@@ -300,7 +396,7 @@ def _alerts(verdicts: pl.DataFrame, judged: Records, threats: Sequence[Threat], 
             },
             "score": grouped["score"],
             "p_value": grouped["p_value"],
-            "calibrated": [judgement.calibrated] * grouped.height,
+            "calibrated": calibrated,
             "attack": attack_of,
             "reasons": _lists(reasons),
             "first_record": grouped["row"],

@@ -1,0 +1,173 @@
+"""The first day on a stranger's network: built-in threats judged against the laboratory's benign traffic."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from kshot.detection.detector import Detector
+from kshot.detection.panel import Panel, stack
+from kshot.features import encode_to_tier, settle
+from kshot.features.behaviour import COLUMNS as HISTORY_COLUMNS
+from kshot.features.tiers import tier_of_features
+from kshot.intel import is_of_kind
+from kshot.records.columns import Tier
+from kshot.records.threats import Threat
+
+Floats = NDArray[np.float64]
+_TREES = 400
+_REFERENCE = 1_000
+"""Fewer than where the user's own reference calibrates: nothing here is worth the last digit."""
+_HISTORY = tuple(column.name for column in HISTORY_COLUMNS)
+_SIGNS_OF_HISTORY = ("orig_peers_100", "resp_peers_100")
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """What the laboratory makes of n records."""
+
+    threat: NDArray[np.object_]
+    """(n,) the threat that each is most like."""
+    score: Floats
+    """(n,) surprise among the laboratory's benign records; ranks all records."""
+    p_value: Floats
+    """(n,) alarm p-value on the laboratory's benign records: no promise for another network."""
+    is_of_kind: NDArray[np.bool_]
+    """(n,) whether each is of a kind with the examples of its threat."""
+    attainable: float
+    """The least p-value there can be."""
+
+    def alarms(self, rate: float) -> NDArray[np.bool_]:
+        """(n,) which records are to be told of: rare in the laboratory, and of a kind with the threat's examples.
+
+        A record of a stranger's network may be unlike the laboratory in a hundred ways and no attack.
+        """
+        return (self.p_value <= max(rate, self.attainable) * (1.0 + 1e-12)) & self.is_of_kind
+
+
+class Laboratory:
+    """Built-in threats and the benign traffic of the place where they were taught."""
+
+    def __init__(self, threats: Sequence[Threat], reference: pl.DataFrame) -> None:
+        self.threats = tuple(threats)
+        """They share one schema with `reference`."""
+        self.reference = reference
+        self._fitted: dict[tuple[str, ...], Bench] = {}
+
+    def bench(self, columns: Sequence[str], own: Sequence[Threat] = (), random_state: int = 0) -> Bench:
+        """Learn the built-in threats and `own` (which go before those of the same name) on these feature columns.
+
+        What was learned without `own` is kept for the next input of the same columns.
+        """
+        key = tuple(columns)
+        if key in self._fitted and not own:
+            return self._fitted[key]
+        names = {threat.name for threat in own}
+        threats = [*own, *(threat for threat in self.threats if threat.name not in names)]
+        bench = Bench([_as_told(threat, key) for threat in threats], _told(self.reference, key), random_state)
+        if not own:
+            self._fitted[key] = bench
+        return bench
+
+
+def _told(features: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:
+    """What an input with only `columns` could tell of `features`, which came from packets."""
+    if tier_of_features(columns) < Tier.PACKETS:
+        features = encode_to_tier(features, Tier.ZEEK)
+    return features.select(name for name in columns if name in features.columns)
+
+
+def _as_told(threat: Threat, columns: Sequence[str]) -> Threat:
+    return replace(threat, shots=_told(threat.shots, columns))
+
+
+class Bench:
+    """Threats learned once against the laboratory's reference; judges any number of inputs of its columns."""
+
+    def __init__(self, threats: Sequence[Threat], reference: pl.DataFrame, random_state: int = 0) -> None:
+        """Learn from `threats`, at least one, on the columns that all of them and `reference` have."""
+        shared = set.intersection(*(set(threat.shots.columns) for threat in threats))
+        self.columns = [name for name in reference.columns if name in shared]
+        self.names = [threat.name for threat in threats]
+        self._threats = threats
+        self._reference = reference
+        self._random_state = random_state
+        self._stands: dict[bool, _Stand] = {}
+
+    def judge(self, features: pl.DataFrame) -> Sighting:
+        """Judge each record by itself; where nothing is known of either end's past, by what it tells alone.
+
+        A missing past would else count for the usual one, and a capture of one flow would hold benign flows only.
+        """
+        n = features.height
+        threat, of_kind = np.full(n, "", dtype=object), np.zeros(n, bool)
+        score, p_value = np.zeros(n), np.ones(n)
+        has_past = self._has_past(features)
+        attainable = 0.0
+        for past in (True, False):
+            rows = np.flatnonzero(has_past == past)
+            if not len(rows):
+                continue
+            stand = self._stand(past)
+            threat[rows], score[rows], p_value[rows], of_kind[rows] = stand.judge(features[rows])
+            attainable = max(attainable, stand.attainable)
+        return Sighting(threat, score, p_value, of_kind, attainable)
+
+    def explain(self, features: pl.DataFrame, threats: Sequence[str], top: int = 3) -> list[list[str]]:
+        """The `top` reasons why each record looks like its threat, one line each."""
+        out: list[list[str]] = [[] for _ in threats]
+        has_past = self._has_past(features)
+        for past in (True, False):
+            rows = np.flatnonzero(has_past == past)
+            if len(rows):
+                reasons = self._stand(past).explain(features[rows], [threats[int(row)] for row in rows], top)
+                for row, lines in zip(rows, reasons, strict=True):
+                    out[row] = lines
+        return out
+
+    def _has_past(self, features: pl.DataFrame) -> NDArray[np.bool_]:
+        signs = [name for name in _SIGNS_OF_HISTORY if name in self.columns]
+        if not signs:
+            return np.ones(features.height, bool)
+        return features.select(pl.any_horizontal(pl.col(name).is_not_null() for name in signs)).to_series().to_numpy()
+
+    def _stand(self, past: bool) -> _Stand:
+        """What judges records with a known past, or without; learned when the first one comes."""
+        if past not in self._stands:
+            columns = self.columns if past else [name for name in self.columns if name not in _HISTORY]
+            self._stands[past] = _Stand(self._threats, self._reference.select(columns), self._random_state)
+        return self._stands[past]
+
+
+class _Stand:
+    """Threats learned on one set of columns."""
+
+    def __init__(self, threats: Sequence[Threat], reference: pl.DataFrame, random_state: int) -> None:
+        self._reference = reference
+        self._shots = {threat.name: settle(threat.shots.select(reference.columns), reference) for threat in threats}
+        names = [*self._shots]
+        support, labels = stack(self._shots, settle(reference, reference), reference.columns)
+        rng = np.random.default_rng(random_state)
+        self._detector = Detector(support, labels, rng, n_trees=_TREES, max_reference=_REFERENCE)
+        self._panel = Panel(names, self._detector)
+        calibration = self._detector.calibration(unknown=False)
+        self.attainable = calibration.attainable if calibration else float("nan")
+
+    def judge(self, features: pl.DataFrame) -> tuple[NDArray[np.object_], Floats, Floats, NDArray[np.bool_]]:
+        """Threat, score, p-value and whether it is of a kind with it, of each record."""
+        queries = settle(features.select(self._reference.columns), self._reference)
+        judged = self._detector.judge(queries, unknown=False)
+        threat = np.array(self._panel.names, dtype=object)[judged.best]
+        of_kind = np.zeros(len(queries), bool)
+        for name, shots in self._shots.items():
+            rows = np.flatnonzero(threat == name)
+            of_kind[rows] = is_of_kind(shots, queries[rows])
+        return threat, judged.surprises.max(1), judged.p_values, of_kind
+
+    def explain(self, features: pl.DataFrame, threats: Sequence[str], top: int) -> list[list[str]]:
+        queries = settle(features.select(self._reference.columns), self._reference)
+        return self._panel.explain(queries, threats, top)
