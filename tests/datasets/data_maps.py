@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from kshot.datasets import Library, Manifest, import_dataset, read_declaration
+
 SHARED = Path(__file__).resolve().parents[2] / "../shared"
 
 MAP = """
@@ -55,3 +57,9 @@ def write_logins(folder: Path, text: str = MAP, rows: int = 400) -> Path:
     logins(rows).write_csv(folder / "logins.csv")
     (folder / "logins.toml").write_text(text)
     return folder / "logins.toml"
+
+
+def bring(folder: Path, library: Library, text: str = MAP, **options: bool) -> Manifest:
+    """Import the logins as the map says."""
+    dataset, told = read_declaration(write_logins(folder, text))
+    return import_dataset(library, dataset, told, folder / "logins.csv", "2026-01-01T00:00:00Z", **options)

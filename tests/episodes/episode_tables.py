@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from kshot.episodes import LabelledTable, labelled_table
+from kshot.episodes import BENIGN, LabelledTable, labelled_table
 
 SHARED = Path(__file__).resolve().parents[2] / "../shared"
 
@@ -41,6 +41,21 @@ def make_table(
     )
     told = None if not groups else [f"host-{i % groups}" for i in range(n)]
     return labelled_table(name, corpus, frame, labels, told)
+
+
+def unlabelled(rows: int = 900) -> LabelledTable:
+    """Rows without labels, in columns of every kind."""
+    rng = np.random.default_rng(8)
+    frame = pl.DataFrame(
+        {
+            "price": rng.gamma(2.0, size=rows),
+            "count": rng.poisson(3.0, rows),
+            "shop": rng.choice(["a", "b", "c"], rows),
+            "constant": np.ones(rows),
+            "text": [f"item {i} " + "x" * int(n) for i, n in enumerate(rng.integers(0, 30, rows))],
+        }
+    )
+    return labelled_table("till", "shop", frame, [BENIGN] * rows)
 
 
 def reference_implementation() -> ModuleType:

@@ -1,4 +1,4 @@
-"""Training samplers: every corpus has its turn, one corpus stays alone, pseudo-threats are compact."""
+"""Training samplers: every corpus has its turn, one corpus stays alone, what gives no task is told."""
 
 from __future__ import annotations
 
@@ -9,37 +9,16 @@ from itertools import islice
 import numpy as np
 import polars as pl
 import pytest
-from episode_tables import make_table
+from episode_tables import make_table, unlabelled
 
 from kshot.episodes import (
-    BENIGN,
     EpisodeError,
     EpisodeSampler,
-    LabelledTable,
-    PseudoThreats,
     TaskShape,
     labelled_table,
-    sinusoid_episode,
-    split_by_corpus,
-    split_by_family,
-    split_by_time,
 )
 
 SHAPE = TaskShape(n_reference=50, n_benign_queries=40, n_family_queries=20, least_family_rows=20, least_benign_rows=200)
-
-
-def unlabelled(rows: int = 900) -> LabelledTable:
-    rng = np.random.default_rng(8)
-    frame = pl.DataFrame(
-        {
-            "price": rng.gamma(2.0, size=rows),
-            "count": rng.poisson(3.0, rows),
-            "shop": rng.choice(["a", "b", "c"], rows),
-            "constant": np.ones(rows),
-            "text": [f"item {i} " + "x" * int(n) for i, n in enumerate(rng.integers(0, 30, rows))],
-        }
-    )
-    return labelled_table("till", "shop", frame, [BENIGN] * rows)
 
 
 def test_corpora_have_equal_turns_however_many_tables_they_have() -> None:
@@ -98,71 +77,3 @@ def test_groups_that_no_split_divides_end_in_one_line() -> None:
     sampler = EpisodeSampler([labelled_table("t", "c", frame, labels, groups)], SHAPE)
     with pytest.raises(EpisodeError, match="kept whole"):
         sampler.draw(np.random.default_rng(0))
-
-
-def test_a_pseudo_threat_is_a_compact_corner() -> None:
-    source = PseudoThreats(unlabelled())
-    rng = np.random.default_rng(1)
-    for _ in range(30):
-        rows = source.slice_rows(rng, 20)
-        assert 20 <= len(rows) <= 180
-        spread = [np.ptp(source.table.features[c].rank().to_numpy()[rows]) / 900 for c in ("price", "count")] + [
-            source.table.features["shop"][rows].n_unique() / 3
-        ]
-        assert min(spread) < 0.99, "a slice is narrow in at least one of its columns"
-    table = source.draw(rng, 20)
-    assert table.families == ("pseudo-threat",) and len(table.rows_of(BENIGN)) > 700
-
-
-def test_pseudo_threats_of_a_labelled_table_are_cut_from_its_benign_rows() -> None:
-    assert set(PseudoThreats(make_table()).table.labels) == {BENIGN}
-
-
-def test_a_table_too_plain_for_pseudo_threats_is_refused() -> None:
-    plain = labelled_table("plain", "c", pl.DataFrame({"x": [0, 1]}), [BENIGN] * 2)
-    with pytest.raises(EpisodeError, match="table plain: no slice of 5 to 0 of its 2 rows"):
-        PseudoThreats(plain).slice_rows(np.random.default_rng(0), 5)
-
-
-def test_held_out_corpora_and_families_are_never_seen() -> None:
-    tables = [make_table("a", "alpha"), make_table("b", "beta"), make_table("a2", "alpha", seed=2)]
-    seen, unseen = split_by_corpus(tables, {"alpha"})
-    assert [t.name for t in seen] == ["b"] and [t.name for t in unseen] == ["a", "a2"]
-    seen, unseen = split_by_family(tables, 0.5, np.random.default_rng(0))
-    for corpus in ("alpha", "beta"):
-        shown = {f for t in seen if t.corpus == corpus for f in t.families}
-        held = {f for t in unseen if t.corpus == corpus for f in t.families}
-        assert shown and held and not shown & held and shown | held == {"worm", "scan"}
-    with pytest.raises(EpisodeError, match="no table is of corpus gamma"):
-        split_by_corpus(tables, {"gamma"})
-    with pytest.raises(EpisodeError, match="leaves one side without tables"):
-        split_by_corpus(tables, {"alpha", "beta"})
-    with pytest.raises(EpisodeError, match="has 1 families"):
-        split_by_family([make_table(families={"worm": 50})], 0.5, np.random.default_rng(0))
-
-
-@pytest.mark.parametrize("groups", [0, 13])
-def test_a_split_by_time_keeps_order_and_groups(groups: int) -> None:
-    table = make_table(groups=groups)
-    first, second = split_by_time(table, 0.6)
-    assert len(first) + len(second) == len(table)
-    if groups:
-        assert first.groups is not None and second.groups is not None
-        assert not set(first.groups) & set(second.groups)
-    else:
-        for label in (BENIGN, *table.families):
-            assert first.features["row_id"].to_numpy()[first.rows_of(label)].max() < (
-                second.features["row_id"].to_numpy()[second.rows_of(label)].min()
-            )
-    with pytest.raises(EpisodeError, match="leaves one side empty"):
-        split_by_time(table, 1.0)
-
-
-def test_sinusoids_are_as_in_the_paper() -> None:
-    episode = sinusoid_episode(np.random.default_rng(0), 10, 50)
-    assert (episode.loss, episode.shots.height, episode.queries.height) == ("squared-error", 10, 50)
-    x = np.concatenate([episode.shots["x"], episode.queries["x"]])
-    y = np.concatenate([episode.shot_labels, episode.query_labels])
-    design = np.column_stack([np.sin(x), np.cos(x)])
-    (a, b), residual, *_ = np.linalg.lstsq(design, y, rcond=None)
-    assert residual < 1e-20 and 0.1 <= np.hypot(a, b) <= 5.0 and a * 0 + b <= 1e-12
