@@ -40,15 +40,18 @@ import numba.extending  # noqa: E402
 from llvmlite import ir  # type: ignore[import-untyped]  # noqa: E402
 from numba.core import cgutils  # noqa: E402
 
+_OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True}
+"""C functions of each kernel are for passing kernels to kernels, which nobody does; leaving them out saves compiling."""
+
 
 def njit(function: F) -> F:
     """Compile `function` in nopython mode; the machine code is cached on disk and the GIL released while it runs."""
-    return cast(F, numba.njit(cache=True, nogil=True, error_model="numpy")(function))
+    return cast(F, numba.njit(cache=True, **_OPTIONS)(function))
 
 
 def njit_inline(function: F) -> F:
     """As `njit`, but pasted into its callers: for the small steps of a hot loop."""
-    return cast(F, numba.njit(cache=True, nogil=True, error_model="numpy", inline="always")(function))
+    return cast(F, numba.njit(cache=True, inline="always", **_OPTIONS)(function))
 
 
 def njit_bare(function: F) -> F:
@@ -56,12 +59,17 @@ def njit_bare(function: F) -> F:
 
     Counting took a third of the meter's time. Such a kernel must not make or return arrays.
     """
-    return cast(F, numba.njit(cache=True, nogil=True, error_model="numpy", _nrt=False)(function))
+    return cast(F, numba.njit(cache=True, _nrt=False, **_OPTIONS)(function))
+
+
+def njit_part(function: F) -> F:
+    """As `njit_bare`, for what only kernels call, never Python: without the way in, and cached with its callers alone."""
+    return cast(F, numba.njit(_nrt=False, no_cpython_wrapper=True, **_OPTIONS)(function))
 
 
 def njit_step(function: F) -> F:
-    """As `njit_bare`, for the steps of a hot loop: LLVM pastes them into their callers."""
-    return cast(F, numba.njit(cache=True, nogil=True, error_model="numpy", _nrt=False, forceinline=True)(function))
+    """As `njit_part`, for the steps of a hot loop: LLVM pastes them into their callers."""
+    return cast(F, numba.njit(_nrt=False, no_cpython_wrapper=True, forceinline=True, **_OPTIONS)(function))
 
 
 def _place(target: Any, builder: Any, kind: Any, array: Any, at: Any) -> Any:

@@ -13,7 +13,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kshot.flows import FlowMeter, MeterCounters
-from kshot.flows.decode import FIELDS, SHED, decode_frame
+from kshot.flows.decode import FIELDS, SHED, Bytes, Words, decode_frame
+from kshot.jit import njit
+
+
+@njit
+def decoded(buffer: Bytes, start: int, captured: int, wire: int, link: int, fields: Words) -> int:
+    """The step of a kernel, as something to call from Python."""
+    return decode_frame(buffer, start, captured, wire, link, True, fields, 0)
+
 
 A4, B4 = "10.1.2.3", "10.1.2.4"
 A6, B6 = "2001:db8::1", "2001:db8::2"
@@ -220,12 +228,12 @@ def test_ipv6_fragments_join_the_first() -> None:
 def test_random_bytes_get_a_verdict(data: bytes, link: int, more: int) -> None:
     buffer = np.frombuffer(b"\x45" * 8 + data + b"\x45" * 64, np.uint8).copy()
     fields = np.zeros(FIELDS, np.int64)
-    verdict = decode_frame(buffer, 8, len(data), len(data) + more, link, True, fields, 0)
+    verdict = decoded(buffer, 8, len(data), len(data) + more, link, fields)
     assert 0 <= verdict < SHED
     # It reads within the frame alone: other surroundings, same verdict and fields.
     surrounded = np.frombuffer(b"\xff" * 8 + data + b"\xff" * 64, np.uint8).copy()
     again = np.zeros(FIELDS, np.int64)
-    assert decode_frame(surrounded, 8, len(data), len(data) + more, link, True, again, 0) == verdict
+    assert decoded(surrounded, 8, len(data), len(data) + more, link, again) == verdict
     assert (fields == again).all()
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from kshot.flows.decode import Bytes
 from kshot.flows.layout import int64
-from kshot.jit import njit_bare
+from kshot.jit import njit_part
 
 TEXT_BYTES = 39
 """The longest address text: eight groups of four digits and seven colons."""
 
 
-@njit_bare
+@njit_part
 def _write_quad(text: Bytes, at: int, address: int) -> int:
     """Write a dotted quad; return where it ends."""
     for shift in (24, 16, 8, 0):
@@ -27,13 +27,13 @@ def _write_quad(text: Bytes, at: int, address: int) -> int:
     return at - 1
 
 
-@njit_bare
+@njit_part
 def _group(high: int, low: int, group: int) -> int:
     """One of the eight numbers of an IPv6 address."""
     return int64(((high if group < 4 else low) >> (48 - 16 * (group & 3))) & 0xFFFF)
 
 
-@njit_bare
+@njit_part
 def write_address(text: Bytes, to: int, high: int, low: int, version6: bool) -> int:
     """Write an address, IPv4 in the lower bits of `low`, to `text[to]` and return its length.
 

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from kshot.flows.decode import Bytes
 from kshot.flows.layout import int64
-from kshot.jit import njit_bare
+from kshot.jit import njit_part
 
 TEXT_BYTES = 30
 """Always "1:" and 28 characters of base64."""
@@ -24,7 +24,7 @@ _BEGIN = (0x67452301, 0xEFCDAB89, 0x98BADCFE, 0x10325476, 0xC3D2E1F0)
 _M32 = 0xFFFFFFFF
 
 
-@njit_bare
+@njit_part
 def put_endpoints(
     lanes: Lanes,
     lane: int,
@@ -83,7 +83,7 @@ def put_endpoints(
     lanes[15 * LANES + lane] = size * 8
 
 
-@njit_bare
+@njit_part
 def hash_lanes(v: Lanes) -> None:
     """SHA-1 (FIPS 180-4) of one block in every lane; what lies in v[: 16 * LANES] becomes the state at the end of v.
 
@@ -119,7 +119,7 @@ def hash_lanes(v: Lanes) -> None:
             v[at] = (int64(v[at]) + _BEGIN[i]) & _M32
 
 
-@njit_bare
+@njit_part
 def write_community_id(text: Bytes, to: int, lanes: Lanes, lane: int) -> None:
     """Write the ID of a hashed lane to `text[to]`, 30 bytes."""
     text[to] = 49

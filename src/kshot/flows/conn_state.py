@@ -9,7 +9,7 @@ from kshot.flows.layout import (
     STATUS_STATE,
     STATUS_WAS_CLOSED,
 )
-from kshot.jit import njit_bare, njit_step
+from kshot.jit import njit_part, njit_step
 
 FIN, SYN, RST, PSH, ACK = 1, 2, 4, 8, 16
 
@@ -68,7 +68,7 @@ def follow_tcp(status: int, side: int, flags: int) -> int:
     return status
 
 
-@njit_bare
+@njit_part
 def conn_state(protocol: int, status: int, originator: int, orig_packets: int, resp_packets: int, payload: int) -> int:
     """Index into CONN_STATES, by the rules of Zeek's base/protocols/conn/main.zeek.
 

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kshot.flows.layout import int64
-from kshot.jit import njit_bare, njit_step, read_be16, read_be32, read_be64
+from kshot.jit import njit_part, njit_step, read_be16, read_be32, read_be64
 
 Bytes = NDArray[np.uint8]
 Words = NDArray[np.int64]
@@ -56,7 +56,7 @@ _ETHERNET, _TYPE, _RAW, _IPV4, _IPV6, _PPP = range(6)
 _OUTSIDE = -1
 
 
-@njit_bare
+@njit_part
 def icmp_ports(version6: bool, kind: int, code: int) -> tuple[int, int, bool]:
     """(sender's port, receiver's port, one way) of an ICMP message, after the community ID spec and Zeek.
 
@@ -119,7 +119,7 @@ def _set_key(
     fields[to + F_SIDE] = 1 if upper else 0
 
 
-@njit_bare
+@njit_part
 def _first_layer(buffer: Bytes, at: int, captured_end: int, wire_end: int, link: int) -> tuple[int, int, int]:
     """(layer, EtherType, where it begins) of a frame by its LINKTYPE; layer < 0: -1 - verdict."""
     if link == 1:
@@ -157,7 +157,7 @@ def _first_layer(buffer: Bytes, at: int, captured_end: int, wire_end: int, link:
     return -1 - NON_IP, 0, at
 
 
-@njit_bare
+@njit_part
 def _gre_payload(buffer: Bytes, at: int, captured_end: int) -> tuple[int, int, int]:
     """(layer, EtherType, where it begins) inside a GRE packet (RFC 2784, 2890, 2637, ERSPAN); layer < 0: no idea."""
     if at + 4 > captured_end:
@@ -191,7 +191,7 @@ def _gre_payload(buffer: Bytes, at: int, captured_end: int) -> tuple[int, int, i
     return _TYPE, kind, inner
 
 
-@njit_bare
+@njit_part
 def _gtpu_payload(buffer: Bytes, at: int, captured_end: int) -> int:
     """Where the IP packet inside a GTP-U datagram begins (3GPP TS 29.281, 5.1); -1: it carries none."""
     if at + 8 > captured_end or (buffer[at] & 0xF0) != 0x30 or buffer[at + 1] != 255:

@@ -50,7 +50,7 @@ from kshot.flows.layout import (
     int64,
 )
 from kshot.flows.pools import Arena, Floats, Halves, Octets, Singles, Words
-from kshot.jit import bare, copy_bytes, njit_bare
+from kshot.jit import bare, copy_bytes, njit_bare, njit_part
 from kshot.records.flows import (
     CONN_STATES,
     END_REASONS,
@@ -110,7 +110,7 @@ _LOG = np.array([0.0, *(n * np.log2(n) for n in range(1, PAYLOAD_BYTES + 1))])
 """n log2 n."""
 
 
-@njit_bare
+@njit_part
 def _entropy(octets: Octets, at: int, length: int, seen: Words) -> float:
     """Shannon entropy in bits a byte of `length` bytes at `at`. seen: (256,) zeros, left as zeros."""
     for i in range(length):
@@ -123,7 +123,7 @@ def _entropy(octets: Octets, at: int, length: int, seen: Words) -> float:
     return float(max(0.0, (_LOG[length] - total) / length))
 
 
-@njit_bare
+@njit_part
 def _mark(octets: Octets, place: int, tally: Words, bitmap: int, row: int, known: bool) -> None:
     """Tell a bitmap whether a value is known, and count those that are not."""
     if known:
@@ -132,7 +132,7 @@ def _mark(octets: Octets, place: int, tally: Words, bitmap: int, row: int, known
         tally[bitmap] += 1
 
 
-@njit_bare
+@njit_part
 def _view(words: Words, octets: Octets, view: int, data: int, tally: Words, text: int, length: int) -> None:
     """Write the Arrow view of `length` bytes that lie next in a text column's data; 12 or fewer move into the view."""
     used = tally[_USED + text]
@@ -150,7 +150,7 @@ def _view(words: Words, octets: Octets, view: int, data: int, tally: Words, text
     copy_bytes(octets, view + 4, octets, at, length)
 
 
-@njit_bare
+@njit_part
 def _fill_side(
     words: Words,
     halves: Halves,

@@ -41,11 +41,11 @@ from kshot.flows.layout import (
     int64,
 )
 from kshot.flows.pools import Floats, Halves, Octets, Singles, Words
-from kshot.jit import njit_bare, njit_step
+from kshot.jit import njit_part, njit_step
 from kshot.records.flows import PAYLOAD_BYTES, SEQUENCE_PACKETS
 
 
-@njit_bare
+@njit_part
 def clear_counts(words: Words, at: int, time: int) -> None:
     """Begin a full record's counts anew at `time`; key, status, slice and total stay."""
     words[at + FIRST_TIME] = time
@@ -126,7 +126,7 @@ def add_packet(
         half += 1
 
 
-@njit_bare
+@njit_part
 def replay_small(
     words: Words, halves: Halves, floats: Floats, singles: Singles, octets: Octets, small: int, at: int
 ) -> None:

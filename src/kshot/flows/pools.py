@@ -48,7 +48,7 @@ from kshot.flows.layout import (
     TOUCHED,
     int64,
 )
-from kshot.jit import njit_bare, njit_step
+from kshot.jit import njit_part, njit_step
 
 Words = NDArray[np.int64]
 Halves = NDArray[np.int32]
@@ -177,7 +177,7 @@ def take_from_list(words: Words, halves: Halves, record: int) -> None:
         halves[links + 2 * after + 1] = before
 
 
-@njit_bare
+@njit_part
 def find_slot(words: Words, hashed: int, record: int) -> int:
     """The slot that holds `record`, or with record -1 the empty slot where a new one belongs."""
     slots = words[C_SLOTS]
@@ -191,7 +191,7 @@ def find_slot(words: Words, hashed: int, record: int) -> int:
     return int64(place)
 
 
-@njit_bare
+@njit_part
 def clear_slot(words: Words, place: int) -> None:
     """Empty a slot and move back whatever had to step aside for it (Knuth, TAOCP 3, 6.4, algorithm R)."""
     slots = words[C_SLOTS]
@@ -209,7 +209,7 @@ def clear_slot(words: Words, place: int) -> None:
     words[slots + hole] = 0
 
 
-@njit_bare
+@njit_part
 def free_blocks(words: Words, at: int) -> None:
     """Give back both payload blocks of the record at `at`."""
     both = words[at + BLOCKS]
@@ -220,7 +220,7 @@ def free_blocks(words: Words, at: int) -> None:
             words[C_BLOCK_FREE] = block
 
 
-@njit_bare
+@njit_part
 def new_block(words: Words) -> int:
     """An empty payload block; 0 when all are taken."""
     block = words[C_BLOCK_FREE]
@@ -235,7 +235,7 @@ def new_block(words: Words) -> int:
     return int64(block)
 
 
-@njit_bare
+@njit_part
 def free_record(words: Words, record: int) -> None:
     """Give back a record that is in no list and no slot; a free one's first word leads to the next free one."""
     at = base_of(words, record)
@@ -244,7 +244,7 @@ def free_record(words: Words, record: int) -> None:
     words[which] = record
 
 
-@njit_bare
+@njit_part
 def new_small(words: Words) -> int:
     """An unused small record, or -1."""
     record = words[C_SMALL_FREE]
@@ -257,7 +257,7 @@ def new_small(words: Words) -> int:
     return int64(-1)
 
 
-@njit_bare
+@njit_part
 def new_full(words: Words) -> int:
     """An unused full record, or -1."""
     record = words[C_FULL_FREE]

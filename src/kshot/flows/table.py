@@ -129,7 +129,7 @@ from kshot.flows.pools import (
     new_small,
     take_from_list,
 )
-from kshot.jit import bare, njit_bare, njit_step, prefetch
+from kshot.jit import bare, njit_bare, njit_part, njit_step, prefetch
 from kshot.records.flows import SEQUENCE_PACKETS
 
 BLOCK_FRAMES = 64
@@ -142,7 +142,7 @@ _SPARED = 4
 """Records an eviction may pass over because packets came since they were queued (the clock algorithm)."""
 
 
-@njit_bare
+@njit_part
 def write_row(
     words: Words, halves: Halves, floats: Floats, singles: Singles, octets: Octets, record: int, reason: int
 ) -> None:
@@ -174,7 +174,7 @@ def write_row(
         to += BLOCK_WORDS
 
 
-@njit_bare
+@njit_part
 def end_flow(
     words: Words, halves: Halves, floats: Floats, singles: Singles, octets: Octets, record: int, reason: int
 ) -> None:
@@ -204,7 +204,7 @@ def _last_time(words: Words, record: int, at: int) -> int:
     return int64(words[at + SMALL_TIMES + (1 if words[at + STATUS] & STATUS_SECOND else 0)])
 
 
-@njit_bare
+@njit_part
 def _move(
     words: Words, halves: Halves, floats: Floats, singles: Singles, octets: Octets, record: int, which: int
 ) -> None:
@@ -212,7 +212,7 @@ def _move(
     append_to_list(words, halves, record, which)
 
 
-@njit_bare
+@njit_part
 def _evict_small(words: Words, halves: Halves, floats: Floats, singles: Singles, octets: Octets, spared: int) -> bool:
     """End the small record that is missed least: a closed one, the oldest one-packet flow, a two-packet one."""
     for which in (LIST_CLOSED_SMALL, LIST_ONE, LIST_TWO):
@@ -225,7 +225,7 @@ def _evict_small(words: Words, halves: Halves, floats: Floats, singles: Singles,
     return False
 
 
-@njit_bare
+@njit_part
 def _evict_full(words: Words, halves: Halves, floats: Floats, singles: Singles, octets: Octets) -> None:
     """End the full record that is missed least: a closed one, one of few packets, the longest silent of the others."""
     for which in (LIST_CLOSED_FULL, LIST_YOUNG, LIST_ESTABLISHED):
@@ -242,7 +242,7 @@ def _evict_full(words: Words, halves: Halves, floats: Floats, singles: Singles, 
         return
 
 
-@njit_bare
+@njit_part
 def sweep(words: Words, halves: Halves, floats: Floats, singles: Singles, octets: Octets) -> None:
     """Look at the longest waiting records of one list, a list a call, and end those that are over.
 
@@ -294,7 +294,7 @@ def _advance_clock(words: Words, time: int) -> None:
         words[C_CLOCK] += step
 
 
-@njit_bare
+@njit_part
 def _join_fragment(words: Words, fields: Words, of: int, time: int) -> None:
     """A first fragment leaves its flow behind for the later ones; a later one takes it over.
 
@@ -375,7 +375,7 @@ def _keep(
         words[at + STATUS] |= 1 << (STATUS_FILLED + side)
 
 
-@njit_bare
+@njit_part
 def _open_flow(
     words: Words,
     halves: Halves,
@@ -435,7 +435,7 @@ def _note(
     halves[2 * (at + SMALL_TRAITS) + index] = traits - (1 << 32) if traits >= 1 << 31 else traits
 
 
-@njit_bare
+@njit_part
 def _promote(words: Words, halves: Halves, floats: Floats, singles: Singles, octets: Octets, record: int) -> int:
     """Make a small record a full one; return its new number."""
     full = new_full(words)
@@ -454,7 +454,7 @@ def _promote(words: Words, halves: Halves, floats: Floats, singles: Singles, oct
     return full
 
 
-@njit_bare
+@njit_part
 def _slice(
     words: Words, halves: Halves, floats: Floats, singles: Singles, octets: Octets, record: int, time: int
 ) -> None:
