@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-MODULES = ("meter", "detection", "text", "calibration", "transfer", "foreign", "verdict", "logs", "hostile")
+MODULES = ("meter", "compile", "detection", "text", "calibration", "transfer", "foreign", "verdict", "logs", "hostile")
 """The demo is no benchmark: `make demo` runs it."""
 
 

@@ -192,6 +192,57 @@ def syn_flood(packets: int, seed: int = 5, seconds: float = 100.0) -> NDArray[np
     return np.concatenate([head, rows.reshape(-1)])
 
 
+_DOWNLOAD = (
+    # (from the client, flags, payload bytes) of each packet: a request, its answer, another, and the end.
+    *((True, 0x02, 0), (False, 0x12, 0), (True, 0x10, 0), (True, 0x18, 180), (False, 0x10, 0)),
+    *((False, 0x10, 1448), (False, 0x10, 1448), (True, 0x10, 0), (False, 0x10, 1448), (False, 0x18, 900)),
+    *((True, 0x10, 0), (True, 0x18, 260), (False, 0x10, 1448), (False, 0x10, 1448), (True, 0x10, 0)),
+    *((False, 0x18, 1100), (True, 0x10, 0), (True, 0x11, 0), (False, 0x11, 0), (True, 0x10, 0)),
+)
+
+
+def downloads(path: Path, rounds: int = 6, at_once: int = 16_384, seed: int = 7) -> None:
+    """Write a capture of `rounds` times `at_once` TCP connections of 20 packets each, which take strict turns.
+
+    Harder than traffic of the same packets a flow: no packet follows another of its own flow, so that none finds its
+    flow in the processor's nearest cache.
+    """
+    generator = np.random.default_rng(seed)
+    with path.open("wb") as file:
+        file.write(pcap([]))
+        microseconds = START_SECONDS * 1_000_000
+        for _ in range(rounds):
+            # RFC 1918's 10/8: clients in the lower half, servers in the upper.
+            clients = (0x0A000000 + generator.permutation(1 << 20)[:at_once]).astype(">u4").view(np.uint8)
+            servers = (0x0A800000 + generator.integers(0, 4096, at_once)).astype(">u4").view(np.uint8)
+            ports = generator.integers(1024, 65_536, at_once).astype(">u2").view(np.uint8)
+            for forth, flags, size in _DOWNLOAD:
+                segment = (
+                    tcp(0, 443, flags, generator.bytes(size)) if forth else tcp(443, 0, flags, generator.bytes(size))
+                )
+                record = pcap([Frame(ethernet(ipv4(6, 0, 0, segment)))])[24:]
+                rows = np.tile(np.frombuffer(record, np.uint8), (at_once, 1))
+                times = microseconds + 15 * np.arange(at_once)
+                microseconds += 15 * at_once
+                rows[:, 0:4] = (times // 1_000_000).astype("<u4").view(np.uint8).reshape(-1, 4)
+                rows[:, 4:8] = (times % 1_000_000).astype("<u4").view(np.uint8).reshape(-1, 4)
+                # After the record header of 16 and the Ethernet header of 14 bytes.
+                rows[:, 42:46] = (clients if forth else servers).reshape(-1, 4)
+                rows[:, 46:50] = (servers if forth else clients).reshape(-1, 4)
+                rows[:, 50 if forth else 52 : 52 if forth else 54] = ports.reshape(-1, 2)
+                rows.tofile(file)
+
+
+def build_dense(folder: Path) -> Path:
+    """Write dense.pcap, 1.97 M packets in 98,304 flows, into `folder` unless it is there."""
+    dense = folder / "dense.pcap"
+    if not dense.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        downloads(dense.with_suffix(".part"))
+        dense.with_suffix(".part").rename(dense)
+    return dense
+
+
 def build_loads(folder: Path, copies: int = 4) -> tuple[Path, Path, str]:
     """Write mix.pcap and flood.pcap into `folder` unless they are there; return both and a word on their making."""
     mix, flood = folder / "mix.pcap", folder / "flood.pcap"

@@ -157,7 +157,8 @@ def _sink(frames: Iterable[pl.DataFrame], schema: Mapping[str, pl.DataType], pat
 
     try:
         lazy = register_io_source(source, schema=dict(schema))
-        lazy.sink_parquet(path, maintain_order=True)
+        # A third less time than polars' zstd, for half as much again on the disk.
+        lazy.sink_parquet(path, maintain_order=True, compression="lz4")
     except BaseException as error:
         if failed:
             raise failed[0] from None
