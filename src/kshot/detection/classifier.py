@@ -38,7 +38,7 @@ class Explanation:
 class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """Find more of what was seen a few times, among rows unlike anything but a benign reference.
 
-    Every cell is described relative to the benign rows (the reference); extremely randomised trees, logistic
+    Every cell is described relative to the benign rows (the reference); trees with random and with best cuts, logistic
     regression in rank-Gauss space and the distance to the reference are blended by the number of shots; scores
     become conformal p-values against benign rows that were left out.
 
@@ -48,7 +48,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         false_alarm_rate: chance that a benign row raises any alert at all, over all threats and "unknown" together.
             With a reference too small for it, `attainable_false_alarm_rate_` is used.
         max_reference: benign rows to fit on, drawn at random; up to 20,000 of the rest calibrate.
-        n_trees: trees in the two forests together.
+        n_trees: trees in the four forests together.
         random_state: seed; the same seed and rows give the same scores.
 
     Example:

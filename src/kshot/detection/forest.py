@@ -1,4 +1,4 @@
-"""Extremely randomised trees that always see the shots, and each only some of the reference."""
+"""Trees that always see the shots and each only some of the reference, with random cuts or with the best."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _FLOOR = 1e-3
 
 @dataclass(frozen=True, slots=True)
 class Forest:
-    """Trees over one encoding of the rows (Geurts, Ernst and Wehenkel 2006), flat in memory."""
+    """Trees over one encoding of the rows, flat in memory."""
 
     nodes: NDArray[np.void]
     """(nodes,) of dtype NODE."""
@@ -41,9 +41,14 @@ def grow(
     rng: np.random.Generator,
     *,
     hold_out_shots: bool,
+    best_cuts: bool = False,
     min_leaf: int = 1,
+    share_kept: float = _SHARE_KEPT,
 ) -> tuple[Forest, Floats]:
     """Grow `n_trees` on rows labelled 0 (benign) to T; return them and each row's logits by trees that left it out.
+
+    Cuts are random ones (extremely randomised trees: Geurts, Ernst and Wehenkel 2006) or, with `best_cuts`, the best of
+    each column tried (random forest: Breiman 2001). A tree sees `share_kept` of the benign rows.
 
     With `hold_out_shots` each tree also leaves out some shots of every threat that has two or more. Rows that no
     tree left out get the whole forest's word if benign, nan if shots.
@@ -52,11 +57,11 @@ def grow(
     keep = np.ones(len(n_of))
     if hold_out_shots:
         keep = np.where(n_of >= 3, _SHARE_KEPT, np.where(n_of == 2, 0.5, 1.0))
-    keep[0] = _SHARE_KEPT
+    keep[0] = share_kept
     n_tried = max(1, int(np.sqrt(rows.shape[1])))
     seed = int(rng.integers(2**62))
     columns = np.ascontiguousarray(rows.T)
-    grown = grow_forest(columns, labels.astype(np.int64), keep, n_trees, n_tried, min_leaf, seed)
+    grown = grow_forest(columns, labels.astype(np.int64), keep, n_trees, n_tried, min_leaf, best_cuts, seed)
     roots, feature, threshold, child, value, shares, times = grown
     forest = Forest(np.empty(len(feature), NODE), roots, np.empty(n_trees, np.int64), value)
     pack(forest.nodes, roots, feature, threshold, child, value, forest.steps)

@@ -1,10 +1,11 @@
-"""The forest's two inner loops: growing extremely randomised trees, and walking rows down them."""
+"""The forest's two inner loops: growing trees, by random or by best cuts, and walking rows down them."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
+from kshot.detection.cut_kernels import Desk, best_cut, new_desk, purity_at
 from kshot.jit import njit, njit_inline
 
 NODE = np.dtype(
@@ -70,7 +71,9 @@ def grow_tree(
     rows: NDArray[np.int64],
     n_tried: int,
     min_leaf: int,
+    is_best: bool,
     state: NDArray[np.uint64],
+    desk: Desk,
     feature: NDArray[np.int32],
     threshold: NDArray[np.float32],
     child: NDArray[np.int32],
@@ -78,9 +81,9 @@ def grow_tree(
 ) -> int:
     """Grow one tree on `rows` of `columns` (features, n); fill the node arrays and return the number of nodes.
 
-    At each node `n_tried` features that vary there get one uniform random threshold each, and the greatest fall in
-    weighted Gini impurity wins (Geurts et al. 2006). The left child of node i is child[i], the right one the next;
-    child is 0 at a leaf. `value` (nodes, classes) holds class shares.
+    At each node `n_tried` features that vary there get one threshold each, uniform at random (Geurts et al. 2006) or,
+    with `is_best`, where weighted Gini impurity falls most (Breiman 2001), and the greatest fall wins. The left child
+    of node i is child[i], the right one the next; child is 0 at a leaf. `value` (nodes, classes) holds class shares.
     """
     n_features, n_classes = columns.shape[0], value.shape[1]
     order = np.arange(n_features)
@@ -88,7 +91,7 @@ def grow_tree(
     stack = np.empty(2 * len(rows) + 2, np.int64)
     starts[0], ends[0], stack[0] = 0, len(rows), 0
     depth = 1
-    left, total = np.empty(n_classes), np.empty(n_classes)
+    total = np.empty(n_classes)
     while depth:
         depth -= 1
         node = stack[depth]
@@ -122,22 +125,14 @@ def grow_tree(
             if not high > low:
                 continue
             tried += 1
-            cut = np.float32(low + _uniform(state) * (high - low))
-            if cut >= high:
-                cut = low
-            left[:] = 0.0
-            n_left = 0
-            for i in range(start, end):
-                if column[rows[i]] <= cut:
-                    left[labels[rows[i]]] += weights[labels[rows[i]]]
-                    n_left += 1
-            if n_left < min_leaf or end - start - n_left < min_leaf:
-                continue
-            of_left, squares_left, squares_right = left.sum(), 0.0, 0.0
-            for c in range(n_classes):
-                squares_left += left[c] * left[c]
-                squares_right += (total[c] - left[c]) ** 2
-            gain = squares_left / of_left + squares_right / max(whole - of_left, 1e-300)
+            here = rows[start:end]
+            if is_best:
+                gain, cut = best_cut(column, labels, weights, here, total, min_leaf, desk)
+            else:
+                cut = np.float32(low + _uniform(state) * (high - low))
+                if cut >= high:
+                    cut = low
+                gain = purity_at(cut, column, labels, weights, here, total, min_leaf, desk)
             if gain > best:
                 best, best_feature, best_threshold = gain, f, cut
         if best_feature < 0:
@@ -166,6 +161,7 @@ def grow_forest(
     n_trees: int,
     n_tried: int,
     min_leaf: int,
+    is_best: bool,
     seed: int,
 ) -> tuple[
     NDArray[np.int64],
@@ -176,7 +172,10 @@ def grow_forest(
     NDArray[np.float64],
     NDArray[np.float64],
 ]:
-    """Grow `n_trees`; return root offsets, nodes, and per row summed shares and count over trees that left it out."""
+    """Grow `n_trees` as `grow_tree` does.
+
+    Returns root offsets, nodes, and per row summed shares and count over trees that left it out.
+    """
     n, n_classes = columns.shape[1], len(keep)
     state = np.array([seed], np.uint64)
     chosen = np.empty(n, np.int64)
@@ -190,6 +189,7 @@ def grow_forest(
     left_out, times = np.zeros((n, n_classes)), np.zeros(n)
     weights = np.empty(n_classes)
     inside = np.empty(n, np.bool_)
+    desk = new_desk(n, n_classes)
     for t in range(n_trees):
         n_rows = draw_rows(labels, keep, state, chosen)
         rows = chosen[:n_rows]
@@ -200,7 +200,9 @@ def grow_forest(
             inside[i] = True
         for c in range(n_classes):
             weights[c] = 1.0 / max(weights[c], 1.0)
-        n_nodes = grow_tree(columns, labels, weights, rows, n_tried, min_leaf, state, feature, threshold, child, value)
+        n_nodes = grow_tree(
+            columns, labels, weights, rows, n_tried, min_leaf, is_best, state, desk, feature, threshold, child, value
+        )
         at = roots[t]
         if at + n_nodes > room:
             room = 2 * (at + n_nodes)

@@ -22,8 +22,28 @@ _CHUNK_ROWS = 20_000
 _PENALTY = 1.0
 """Of the logistic member: a standard normal prior on the weight of each rank-Gauss column."""
 
-SHARES = (0.6, 0.4)
-"""Of the trees, for the forest over raw values and for the one over the raw and the relative ones."""
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One of the forests."""
+
+    is_relative: bool
+    """Whether it sees, beside the raw values, what they are to the reference; it then leaves out shots in turn."""
+    best_cuts: bool
+    tree_share: float
+    """Of all trees."""
+    weight: float
+    """In the mean of the forests."""
+
+
+FORESTS = (
+    Kind(False, False, 0.36, 0.35),
+    Kind(True, False, 0.24, 0.15),
+    Kind(False, True, 0.24, 0.35),
+    Kind(True, True, 0.16, 0.15),
+)
+"""Raw values are sharper at few false alarms, relative ones carry further; random cuts smooth where shots are few, best
+cuts follow them where they are several. Both differences are worth a mean: the errors differ too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +108,16 @@ class Model:
         """Fit every member; return (n, T) blended scores of the support, each row as if left out."""
         benign = labels == 0
         members: list[Floats] = []
-        for i, rows in enumerate(self._encodings(cells)):
-            forest, held = grow(rows, labels, max(1, round(SHARES[i] * n_trees)), rng, hold_out_shots=i == 1)
+        encodings = self._encodings(cells)
+        for kind in FORESTS:
+            forest, held = grow(
+                encodings[kind.is_relative],
+                labels,
+                max(1, round(kind.tree_share * n_trees)),
+                rng,
+                hold_out_shots=kind.is_relative,
+                best_cuts=kind.best_cuts,
+            )
             self._forests.append(forest)
             members.append(held)
         gauss = cells.gauss[:, self._used]
@@ -106,10 +134,12 @@ class Model:
             members.append(held_text)
         self._standards = [Standard.of(m[benign]) for m in members]
         standard = [s(m) for s, m in zip(self._standards, members, strict=True)]
-        self._blend = Blend.by_shots(labels, standard[1], standard[2])
-        # A shot that the first forest always saw is judged by the second, which left it out in turn.
-        first = np.where(benign[:, None], standard[0], standard[1])
-        out = self._blend(_mean(first, standard[1]), standard[2], standard[3] if texts else None, unusual)
+        by_trees, others = standard[: len(FORESTS)], standard[len(FORESTS) :]
+        # Shots that the raw forests always saw are judged by the others, which left them out in turn.
+        fair = _mean(by_trees, relative_only=True)
+        self._blend = Blend.by_shots(labels, fair, others[0])
+        trees = np.where(benign[:, None], _mean(by_trees), fair)
+        out = self._blend(trees, others[0], others[1] if texts else None, unusual)
         for threat in range(1, self.n_threats + 1):
             self.shot_ranks[labels == threat] = rank_of_shots(out, labels, threat)
         return out
@@ -132,14 +162,16 @@ class Model:
         unusual = self._unusual(self._neighbours.distance(gauss)[:, None])[:, 0]
         if not self.n_threats:
             return Scores(np.empty((len(frame), 0)), unusual, np.empty((len(frame), 0)))
-        members = [f.logits(rows) for f, rows in zip(self._forests, self._encodings(cells), strict=True)]
+        encodings = self._encodings(cells)
+        by_trees = [f.logits(encodings[kind.is_relative]) for f, kind in zip(self._forests, FORESTS, strict=True)]
+        members = [*by_trees]
         members.append(np.stack([m.scores(gauss) for m in self._linear], 1))
         if self._text is not None:
             members.append(self._text.scores(texts))
         standard = [s(m) for s, m in zip(self._standards, members, strict=True)]
-        text = standard[3] if self._text is not None else None
-        blended = self._blend(_mean(standard[0], standard[1]), standard[2], text, unusual)
-        return Scores(blended, unusual, _mean(members[0], members[1]))
+        trees, others = _mean(standard[: len(FORESTS)]), standard[len(FORESTS) :]
+        blended = self._blend(trees, others[0], others[1] if self._text is not None else None, unusual)
+        return Scores(blended, unusual, _mean(by_trees))
 
     def gauss(self, frame: pl.DataFrame) -> Floats:
         """(n, used cells) of `frame` in rank-Gauss space, where distances are measured."""
@@ -157,7 +189,9 @@ class Model:
         return np.ascontiguousarray(both[:, : raw.shape[1]]), both
 
 
-def _mean(raw: Floats, relative: Floats) -> Floats:
-    """Blend the forests: raw values are sharper at few false alarms, relative ones carry further."""
-    out: Floats = 0.7 * raw + 0.3 * relative
+def _mean(of_forests: Sequence[Floats], *, relative_only: bool = False) -> Floats:
+    """Blend what `FORESTS` say."""
+    heard = [i for i, kind in enumerate(FORESTS) if kind.is_relative or not relative_only]
+    whole = sum(FORESTS[i].weight for i in heard)
+    out: Floats = np.sum([FORESTS[i].weight / whole * of_forests[i] for i in heard], axis=0)
     return out
