@@ -100,8 +100,8 @@ class _Bounded:
 
 
 class _Zstd:
-    # The library bounds no output; four bytes make a block of 128 KiB at worst, so 1 KiB makes 32 MiB.
-    feed_bytes = 1 << 10
+    # The library bounds no output; four bytes make a block of 128 KiB at worst, so 512 make 16 MiB.
+    feed_bytes = 1 << 9
 
     def __init__(self) -> None:
         import zstandard
