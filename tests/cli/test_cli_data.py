@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -59,6 +60,20 @@ def test_the_manuals_ten_lines_import_a_table(run: Run, shop: Path) -> None:
     assert "50 groups, each whole on one side" in checked.out
 
 
+def test_the_manuals_python_runs(run: Run, shop: Path) -> None:
+    found = re.search(r"```python\n(.*?)```", MANUAL.read_text(), re.DOTALL)
+    assert found is not None
+    n = 2400
+    verdict = ["stuffing" if i % 8 == 0 else "ok" for i in range(n)]
+    frame = pl.DataFrame({"user_id": range(n), "source_ip": ["192.0.2.1"] * n, "when": range(n), "verdict": verdict})
+    frame = frame.with_columns(session=pl.int_range(n) // 4, tries=pl.int_range(n) % 89, seconds=pl.int_range(n) % 97)
+    frame.write_csv(shop / "logins.csv")
+    assert run("data", "import", "--map", shop / "shop-logins.toml").code == 0
+    names: dict[str, Any] = {}
+    exec(found.group(1), names)
+    assert names["episode"].family in ("credential-stuffing", "pseudo-threat")
+
+
 def test_the_list_is_a_table_for_people(run: Run) -> None:
     ran = run("data", "list")
     assert ran.code == 0 and len(ran.out.splitlines()) == 29
@@ -107,11 +122,11 @@ def change(shop: Path, old: str, new: str) -> None:
         (
             'label = "verdict"',
             'label = "verdikt"',
-            "has no column 'verdikt', which the map names as label; did you mean",
+            "has no column 'verdikt', named as label; did you mean",
         ),
         ('label = "verdict"', "", "tells no label"),
         ('"ok", "ok-*"', '"fine"', "no row of column 'verdict' is fine; it holds ok, ok-later"),
-        ('"user_id", "source_ip"', '"user"', "has no column 'user', which the map names as drop; did you mean user_id"),
+        ('"user_id", "source_ip"', '"user"', "has no column 'user', named as drop; did you mean user_id"),
         ('file = "logins.csv"', "", "tells no file; add file = ... or give --from PATH"),
         ('name = "shop-logins"', 'name = "shop logins"', "cannot name a data set"),
         ('file = "logins.csv"', f'file = "logins.csv"\nsha256 = "{"ab" * 32}"', "is not the file that the map"),

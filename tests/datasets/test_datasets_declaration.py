@@ -47,6 +47,7 @@ def test_a_number_or_truth_value_may_stand_for_its_text() -> None:
         ({"label": ""}, "map: tells no label"),
         ({"benign": [0.5]}, "map, benign: is not a list of texts"),
         ({"sha256": "abc"}, "map, sha256: is not 64 hexadecimal digits"),
+        ({"fold": "y"}, "map, fold: is the column of label too"),
         ({"reader": "xml"}, "map, reader: is 'xml', not table"),
         ({"drop": {"nonsense": ["a"]}}, "map, drop.nonsense: is none of address"),
         ({"drop": {"time": [1.5]}}, "map, drop.time: is not a list of texts"),

@@ -67,11 +67,11 @@ def test_an_unlabelled_pool_needs_no_label() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"label": "verdikt"}, "has no column 'verdikt', which the map names as label; did you mean verdict"),
-        ({"group": ["host"]}, "has no column 'host', which the map names as group"),
-        ({"fold": "part"}, "has no column 'part', which the map names as fold"),
-        ({"drop": ["gone"]}, "has no column 'gone', which the map names as drop"),
-        ({"mask": {"gone": "x"}}, "has no column 'gone', which the map names as mask"),
+        ({"label": "verdikt"}, "has no column 'verdikt', named as label; did you mean verdict"),
+        ({"group": ["host"]}, "has no column 'host', named as group"),
+        ({"fold": "part"}, "has no column 'part', named as fold"),
+        ({"drop": ["gone"]}, "has no column 'gone', named as drop"),
+        ({"mask": {"gone": "x"}}, "has no column 'gone', named as mask"),
         ({"mask": {"tries": "x"}}, "column 'tries' is no text"),
         ({"mask": {"agent": "("}}, "the mask of 'agent' is no regular expression"),
         ({"benign": ["fine"]}, "no row of column 'verdict' is fine; it holds ok, brute-ssh"),
@@ -82,6 +82,36 @@ def test_what_does_not_fit_is_one_line(change: dict[str, Any], message: str) -> 
     with pytest.raises(InputError) as caught:
         keep_rows(told(**change), logins(), "logins.csv")
     assert f"logins.csv: {message}" in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_strange_types_are_features_or_one_line() -> None:
+    frame = pl.DataFrame(
+        {
+            "ids": [[1, 2], [1], [1, 2], []],
+            "raw": [b"\xff", b"", b"\xff", None],
+            "day": pl.Series([1, 2, 1, 4]).cast(pl.Datetime("us")),
+            "kind": pl.Series(["a", "b", "a", "b"], dtype=pl.Categorical),
+            "y": ["ok", "worm", "ok", "worm"],
+        }
+    )
+    about = {"name": "a", "corpus": "c", "label": "y", "benign": ["ok"]}
+    kept = keep_rows(parse_declaration(about, "map"), frame, "f")
+    assert kept.duplicates == 1 and kept.frame["ids"].to_list() == [[1, 2], [1], []]
+    for change in ({"label": "ids"}, {"label": "raw"}, {"group": "ids"}):
+        with pytest.raises(InputError, match="f: ") as caught:
+            keep_rows(parse_declaration({**about, "benign": [], **change}, "map"), frame, "f")
+        assert "\n" not in str(caught.value)
+
+
+def test_a_column_with_a_label_a_row_is_no_label() -> None:
+    frame = pl.DataFrame({"x": range(6000), "y": [f"row {i}" for i in range(6000)]})
+    about = parse_declaration({"name": "a", "corpus": "c", "label": "y"}, "map")
+    with pytest.raises(InputError, match="column 'y' holds 6,000 different labels; is it the label"):
+        keep_rows(about, frame, "f")
+
+
+def test_a_masked_column_may_be_dropped_too() -> None:
+    assert "agent" not in keep_rows(told(drop=["agent"]), logins(), "f").frame.columns
 
 
 def test_columns_that_kshot_keeps_for_itself_are_refused() -> None:

@@ -32,3 +32,20 @@ def test_a_table_too_plain_for_pseudo_threats_is_refused() -> None:
     plain = labelled_table("plain", "c", pl.DataFrame({"x": [0, 1]}), [BENIGN] * 2)
     with pytest.raises(EpisodeError, match="table plain: no slice of 5 to 0 of its 2 rows"):
         PseudoThreats(plain).slice_rows(np.random.default_rng(0), 5)
+
+
+def test_columns_of_any_type_are_taken_or_passed_over() -> None:
+    rows = 400
+    frame = pl.DataFrame(
+        {
+            "list": [[i % 7] for i in range(rows)],
+            "bytes": [b"\xff" * (i % 5) for i in range(rows)],
+            "none": [None] * rows,
+            "time": pl.Series(range(rows)).cast(pl.Datetime("us")),
+            "kind": pl.Series([("a", "b", "c", "d")[i % 4] for i in range(rows)], dtype=pl.Categorical),
+            "great": pl.Series([2**63 + i for i in range(rows)], dtype=pl.UInt64),
+        }
+    )
+    source = PseudoThreats(labelled_table("t", "c", frame, [BENIGN] * rows))
+    rng = np.random.default_rng(0)
+    assert all(20 <= len(source.slice_rows(rng, 20)) <= 80 for _ in range(20))

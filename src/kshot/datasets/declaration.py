@@ -186,6 +186,9 @@ def _check_texts(texts: Mapping[str, str], where: str, unlabelled: bool) -> None
         raise InputError(f"{where}, name", f"{texts['name']!r} cannot name a data set", "use letters, digits, . - _")
     if texts["sha256"] and not re.fullmatch("[0-9a-f]{64}", texts["sha256"]):
         raise InputError(f"{where}, sha256", "is not 64 hexadecimal digits", "see: sha256sum FILE")
+    for key in ("label", "family", "order"):
+        if texts["fold"] and texts["fold"] == texts[key]:
+            raise InputError(f"{where}, fold", f"is the column of {key} too", _HINT)
     if texts["reader"] and texts["reader"] not in READERS:
         raise InputError(f"{where}, reader", f"is {texts['reader']!r}, not {' or '.join(READERS)}", _HINT)
 

@@ -17,6 +17,10 @@ RESERVED = (LABEL, SOURCE_LABEL, GROUP, ORDER)
 """Columns that kshot keeps beside the source's: family or "benign"; the source's own word (benign ones: "benign");
 what no split may cut; the place in time (where the declaration tells an order)."""
 _GROUP_SEPARATOR = " / "
+_MOST_LABELS = 5000
+"""More different labels than this are none: they number or describe the rows."""
+_WORD_CHARACTERS = 40
+"""So much of a label is quoted in a message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +43,15 @@ def keep_rows(dataset: DataSet, frame: pl.DataFrame, where: str) -> KeptRows:
         InputError: a column that the declaration names is missing, or no row is benign where some should be.
     """
     _check_columns(dataset, frame, where)
-    labels = _labels(dataset, frame, where)
-    beside = [labels]
+    try:
+        return _keep_rows(dataset, frame, where)
+    except PolarsError as error:  # a list or bytes where a text or number is needed
+        what = str(error).strip().split("\n", 1)[0][:120]
+        raise InputError(where, f"cannot be read as told ({what})", "drop that column, or name another") from error
+
+
+def _keep_rows(dataset: DataSet, frame: pl.DataFrame, where: str) -> KeptRows:
+    beside = [_labels(dataset, frame, where)]
     if dataset.group:
         parts = [pl.col(name).cast(pl.String) for name in dataset.group]
         group = pl.concat_str(parts, separator=_GROUP_SEPARATOR, ignore_nulls=False)
@@ -83,11 +94,13 @@ def _check_columns(dataset: DataSet, frame: pl.DataFrame, where: str) -> None:
         if column and column not in frame.columns:
             near = get_close_matches(column, frame.columns, 1)
             hint = f"did you mean {near[0]}?" if near else f"it has {', '.join(frame.columns[:8])}"
-            raise InputError(where, f"has no column {column!r}, which the map names as {key}", hint)
+            raise InputError(where, f"has no column {column!r}, named as {key}", hint)
 
 
 def _masked(dataset: DataSet, frame: pl.DataFrame, where: str) -> pl.DataFrame:
     for column, pattern in dataset.mask.items():
+        if column not in frame.columns:
+            continue  # dropped all the same
         if frame[column].dtype != pl.String:
             raise InputError(where, f"column {column!r} is no text, so that nothing in it can be masked", "drop it")
         try:
@@ -104,9 +117,14 @@ def _labels(dataset: DataSet, frame: pl.DataFrame, where: str) -> pl.DataFrame:
     spelled = frame[dataset.label].cast(pl.String).str.strip_chars()
     family = frame[dataset.family].cast(pl.String).str.strip_chars() if dataset.family else spelled
     words = [word for word in spelled.unique(maintain_order=True).to_list() if word]
+    if max(len(words), family.n_unique()) > _MOST_LABELS:
+        what = (
+            f"column {dataset.family or dataset.label!r} holds {max(len(words), family.n_unique()):,} different labels"
+        )
+        raise InputError(where, what, "is it the label?")
     benign = {word for word in words if matches(word, dataset.benign)}
     if dataset.benign and not benign:
-        some = ", ".join(words[:6])
+        some = ", ".join(word[:_WORD_CHARACTERS] for word in words[:6])
         raise InputError(
             where, f"no row of column {dataset.label!r} is {' or '.join(dataset.benign)}", f"it holds {some}"
         )

@@ -85,6 +85,10 @@ def _ranked(column: pl.Series) -> tuple[NDArray[np.float32], bool]:
     """(n,) mid-ranks in 0..1, or codes of a category; and whether it is one."""
     if column.dtype == pl.Boolean:
         column = column.cast(pl.UInt8)
+    if column.dtype.is_temporal():
+        column = column.to_physical()
+    if column.dtype.is_nested() or column.dtype in (pl.Binary, pl.Null, pl.Object):
+        return np.zeros(len(column), np.float32), True  # nothing that a slice could be cut by
     if column.dtype.is_numeric():
         values = column.cast(pl.Float64).fill_null(float("nan")).to_numpy()
         values = np.where(np.isnan(values), -np.inf, values)
