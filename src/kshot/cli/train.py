@@ -120,7 +120,7 @@ def train(
         raise UserError(f"{learner} learns nothing across tasks; there is nothing to train")
     chosen = make_learner(learner, **{"seed": seed, **_pairs(settings, "--set"), **_network(model, model_settings)})
     from kshot.cli.train_run import Run
-    from kshot.cli.train_tasks import divide, sampler, tables_of
+    from kshot.cli.train_tasks import corpora_of, divide, sampler, tables_of
     from kshot.learners.outer_loop import OuterLoop
     from kshot.learners.torch_learner import TorchLearner
 
@@ -139,7 +139,8 @@ def train(
     source = sampler(seen, shape, messages, corpus)
     validation = sampler(held, {**shape, "pseudo_share": 0.0}, messages) if held else None
     inputs |= {"tasks": json.dumps([shape, sorted(t.name for t in seen), sorted(t.name for t in held)])}
-    run = Run(out, chosen, config, inputs, sorted({t.corpus for t in seen}), model or "", _pairs(model_settings, ""))
+    corpora = corpora_of(source) | (corpora_of(validation) if validation else set())
+    run = Run(out, chosen, config, inputs, sorted(corpora), model or "", _pairs(model_settings, "--model-set"))
     return run.go(source, validation, resume, replace, minutes, checkpoint_every, mlflow, messages)
 
 

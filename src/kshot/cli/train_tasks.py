@@ -98,3 +98,10 @@ def sampler(
     if gone:
         messages.note(f"too few benign rows for a task: {', '.join(gone)}")
     return made
+
+
+def corpora_of(sampler: EpisodeSampler) -> set[str]:
+    """Return the corpora that tasks are drawn from; those that choose the best weights were seen as well."""
+    gone = {skipped.table for skipped in sampler.skipped if not skipped.family}
+    usable = {table.corpus for table in sampler.tables if table.name not in gone}
+    return usable & {sampler.corpus} if sampler.scope == "intrinsic" and sampler.corpus else usable

@@ -131,8 +131,9 @@ class _Scale:
         n = (~np.isnan(self.sorted_values)).sum(0)
         self._present = [self.sorted_values[:count, j] for j, count in enumerate(n)]
         self.absent = 1.0 - n / max(1, self.n_rows)
-        self.distinct = np.array([len(np.unique(column)) for column in self._present], np.float64)
-        middle = [np.percentile(c, [25, 50, 75]) if len(c) else (0.0, 0.0, 0.0) for c in self._present]
+        steps = (np.diff(self.sorted_values, axis=0) > 0).sum(0)
+        self.distinct = np.where(n > 0, steps + 1.0, 0.0)
+        middle = [_quartiles(column) for column in self._present]
         self._median = np.array([m[1] for m in middle])
         self._spread = np.array([_spread(c, m[0], m[2]) for c, m in zip(self._present, middle, strict=True)])
 
@@ -195,6 +196,17 @@ def _spread_rows(cells: Floats, count: int) -> Floats:
     if len(order) > count:
         order = order[np.linspace(0, len(order) - 1, count).round().astype(np.intp)]
     return cells[order]
+
+
+def _quartiles(column: Floats) -> tuple[float, float, float]:
+    """Quartiles of a sorted column, linear between values; 0 of an empty one."""
+    if not len(column):
+        return 0.0, 0.0, 0.0
+    places = np.array([0.25, 0.5, 0.75]) * (len(column) - 1)
+    low = places.astype(np.intp)
+    above = column[np.minimum(low + 1, len(column) - 1)]
+    a, b, c = column[low] + (places - low) * (above - column[low])
+    return float(a), float(b), float(c)
 
 
 def _spread(column: Floats, low: float, high: float) -> float:

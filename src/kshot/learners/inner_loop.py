@@ -58,7 +58,7 @@ def descend(
         # A task that took no step still needs a copy of its own.
         return fast if steps else {name: value + 0.0 * rows.sum() for name, value in fast.items()}
 
-    run: Any = vmap(one_task, chunk_size=chunk_size)
+    run: Any = vmap(one_task, chunk_size=chunk_size, randomness="different")
     adapted: Parameters = run(batch.support, batch.support_labels, batch.support_weights)
     return adapted
 
@@ -74,7 +74,7 @@ def outputs_of(
         out: Tensor = functional_call(network, {**resting, **fast}, (rows,))
         return out
 
-    out: Tensor = vmap(one_task)(dict(adapted), rows)
+    out: Tensor = vmap(one_task, randomness="different")(dict(adapted), rows)
     return out
 
 

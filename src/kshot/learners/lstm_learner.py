@@ -95,7 +95,7 @@ class LstmLearner(TorchLearner):
                 flat, gates, memory = functional_call(updater, cell, (seen, gradient, flat, gates, memory))
             return _unflatten(flat, start)
 
-        run: Any = vmap(one_task)
+        run: Any = vmap(one_task, randomness="different")
         adapted: Parameters = run(batch.support, batch.support_labels, batch.support_weights)
         return adapted
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -66,10 +68,16 @@ class Reader:
         if known.columns != shown.columns:
             raise LearnerInputError("the shots have other columns than the reference; give the same to both")
         self.names = known.columns
-        plans = [_plan(known[name], shown[name]) for name in self.names]
+        schema = known.schema
+        plans = [
+            _Plan(name, "number", {}) if schema[name].is_numeric() else _plan(known[name], shown[name])
+            for name in self.names
+        ]
         self._plans = [plan for plan in plans if plan is not None]
         self.columns = [column for plan in self._plans for column in plan.columns]
         """Names of the d numeric columns that `read` gives."""
+        widths = np.cumsum([0, *(len(plan.columns) for plan in self._plans)])
+        self._first = {plan.name: int(at) for plan, at in zip(self._plans, widths, strict=False)}
         if not self.columns:
             raise LearnerInputError("no column holds numbers, truth values or texts; give one that does")
         self.packets = np.array([_packet(name) for name in self.columns], np.int64)
@@ -85,8 +93,24 @@ class Reader:
         lacking = [name for name in self.names if name not in frame.columns]
         if lacking:
             raise LearnerInputError(f"the rows lack the column {lacking[0]}, which the reference has")
-        blocks = [_read(plan, frame[plan.name]) for plan in self._plans]
-        return np.column_stack(blocks) if len(frame) else np.empty((0, len(self.columns)))
+        if not len(frame):
+            return np.empty((0, len(self.columns)))
+        out = np.empty((len(frame), len(self.columns)))
+        # All columns of numbers in one go: what a frame library asks for each call is more than the work.
+        schema = frame.schema
+        numbers = {plan.name for plan in self._plans if schema[plan.name].is_numeric() and plan.kind == "number"}
+        if numbers:
+            named = [name for name in self.names if name in numbers]
+            block = frame.select(pl.col(named).cast(pl.Float64)).to_numpy()
+            out[:, self._at(named)] = np.clip(block, -1e30, 1e30)
+        for plan in self._plans:
+            if plan.name not in numbers:
+                at = self._first[plan.name]
+                out[:, at : at + len(plan.columns)] = _read(plan, frame[plan.name])
+        return out
+
+    def _at(self, names: Sequence[str]) -> list[int]:
+        return [self._first[name] for name in names]
 
 
 def as_frame(rows: Frame, names: Sequence[str] | None = None) -> pl.DataFrame:
@@ -126,19 +150,25 @@ def _plan(known: pl.Series, shown: pl.Series) -> _Plan | None:
         return _Plan(name, "number", {})
     if dtype != pl.String and not isinstance(dtype, pl.Categorical | pl.Enum):
         return None
-    strings, of_shots = known.cast(pl.String).drop_nulls(), shown.cast(pl.String).drop_nulls()
-    both = pl.concat([strings, of_shots])
-    numeric = both.cast(pl.Float64, strict=False).is_not_null().sum()
-    if len(both) and numeric >= _NUMERIC_SHARE * len(both):
+    counts = Counter(value for value in known.cast(pl.String).to_list() if value is not None)
+    of_shots = Counter(value for value in shown.cast(pl.String).to_list() if value is not None)
+    both = counts + of_shots
+    numeric = sum(count for value, count in both.items() if _is_number(value))
+    if both and numeric >= _NUMERIC_SHARE * both.total():
         return _Plan(name, "number", {})
-    distinct = strings.n_unique()
-    if distinct > max(_TEXT_DISTINCT, 0.1 * len(strings)):
+    if len(counts) > max(_TEXT_DISTINCT, 0.1 * counts.total()):
         return _Plan(name, "text", {})
-    counts = strings.value_counts() if len(strings) else pl.DataFrame({name: [], "count": []})
-    shares = {str(value): count / max(1, len(known)) for value, count in counts.iter_rows()}
+    shares = {value: count / max(1, len(known)) for value, count in counts.items()}
     # The commonest values of the shots; ties by name, so that the order of rows changes nothing.
-    common = sorted(of_shots.value_counts().iter_rows(), key=lambda pair: (-pair[1], pair[0])) if len(of_shots) else []
-    return _Plan(name, "category", shares, tuple(str(value) for value, _ in common[:_SHOT_LEVELS]))
+    common = sorted(of_shots.items(), key=lambda pair: (-pair[1], pair[0]))
+    return _Plan(name, "category", shares, tuple(value for value, _ in common[:_SHOT_LEVELS]))
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
 
 
 def _read(plan: _Plan, column: pl.Series) -> Floats:
@@ -149,10 +179,10 @@ def _read(plan: _Plan, column: pl.Series) -> Floats:
     strings = column.cast(pl.String)
     if plan.kind == "text":
         return _text(strings)
-    distinct = strings.unique().to_list()
-    share = strings.replace_strict(distinct, [plan.shares.get(v, 0.0) for v in distinct], return_dtype=pl.Float64)
-    equal = [(strings == level).fill_null(False).to_numpy().astype(np.float64) for level in plan.levels]
-    return np.column_stack([share.to_numpy().astype(np.float64), *equal])
+    values = strings.to_list()
+    share = np.array([plan.shares.get(value, 0.0) for value in values])
+    equal = [np.array([value == level for value in values], np.float64) for level in plan.levels]
+    return np.column_stack([share, *equal])
 
 
 def _is_text(column: pl.Series) -> bool:
@@ -160,9 +190,9 @@ def _is_text(column: pl.Series) -> bool:
 
 
 def _text(strings: pl.Series) -> Floats:
-    length = strings.str.len_chars().cast(pl.Float64)
-    digits = strings.str.count_matches(r"\d").cast(pl.Float64) / length.clip(1.0)
-    letters = strings.str.count_matches(r"\pL").cast(pl.Float64) / length.clip(1.0)
-    characters = strings.str.split("").list.n_unique().cast(pl.Float64) / length.clip(1.0)
-    parts = (length, digits, letters, characters)
-    return np.column_stack([p.fill_null(float("nan")).to_numpy().astype(np.float64) for p in parts])
+    """(n, 4) length, shares of digits and letters, share of distinct characters; NaN where missing."""
+    text = pl.col("text")
+    length = text.str.len_chars().cast(pl.Float64)
+    counts = (text.str.count_matches(r"\d"), text.str.count_matches(r"\pL"), text.str.split("").list.n_unique())
+    shares = [(count.cast(pl.Float64) / length.clip(1.0)).alias(f"{i}") for i, count in enumerate(counts)]
+    return np.asarray(strings.alias("text").to_frame().select(length, *shares).to_numpy(), np.float64)

@@ -34,7 +34,7 @@ class TorchLearner(Learner):
     """A learner whose `module` the outer loop trains. Its own part: `adapt_batch` and `outputs`."""
 
     network: nn.Module | None = None
-    """Scores or embeds rows; a `RowNetwork` by default. Buffers (batch norm) are shared by all tasks."""
+    """Scores or embeds rows; a `RowNetwork` by default. Running statistics (batch norm) are refused."""
     n_outputs: int = 2
     """Most classes of a task, benign included; a task of more is split into one-against-the-rest ones."""
     rows: Literal["relative", "plain"] = "relative"
@@ -53,7 +53,10 @@ class TorchLearner(Learner):
         if self._module is None:
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(self.seed)
-                self._module = self.build(self.network if self.network is not None else self.default_network())
+                network = self.network if self.network is not None else self.default_network()
+                _refuse_running_statistics(network)
+                # Only a training step lets dropout and its like draw.
+                self._module = self.build(network).eval()
         return self._module
 
     def default_network(self) -> nn.Module:
@@ -147,6 +150,15 @@ class TorchLearner(Learner):
             support, encode = np.concatenate([encoder.shots, encoder.reference]), encoder.encode
         benign = np.zeros(len(support) - len(labels), labels.dtype)
         return support, np.concatenate([labels, benign]), encode
+
+
+def _refuse_running_statistics(network: nn.Module) -> None:
+    """A network whose state changes as it is called would carry one task's rows into another's answer."""
+    for name, module in network.named_modules():
+        if getattr(module, "track_running_stats", False):
+            raise LearnerInputError(
+                f"the network's {name} ({type(module).__name__}) keeps running statistics across tasks; use LayerNorm"
+            )
 
 
 class TorchAdapted(Adapted):

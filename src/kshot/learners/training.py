@@ -96,7 +96,9 @@ class Training:
             group["lr"] = rate
         tasks, replayed = self.stream.step(self.step, config.tasks_per_step)
         with _seeded(config.seed, self.step):
+            self.module.train()
             loss, norm = self._descend(tasks)
+            self.module.eval()
         self.step += 1
         validation_loss, best = None, False
         if self._validation and (self.step % config.validate_every == 0 or self.step >= config.steps):
