@@ -5,7 +5,19 @@ from __future__ import annotations
 import subprocess
 import sys
 
-MODULES = ("meter", "compile", "detection", "text", "calibration", "transfer", "foreign", "verdict", "logs", "hostile")
+MODULES = (
+    "meter",
+    "compile",
+    "detection",
+    "text",
+    "calibration",
+    "transfer",
+    "hidden",
+    "foreign",
+    "verdict",
+    "logs",
+    "hostile",
+)
 """The demo is no benchmark: `make demo` runs it."""
 
 
