@@ -42,16 +42,19 @@ _SENSOR_NAMES = {
 }  # fmt: skip
 
 
+def _logged_services(flows: pl.DataFrame) -> list[str | None] | None:
+    """What a sensor would call each flow's service; None for flows that were made without payload."""
+    if "orig_payload" not in flows.columns:
+        return None
+    return [_SENSOR_NAMES.get(name, name if name in SERVICE_OF_LOG else None) for name in payload_features(flows)[0]]
+
+
 def conn_records(flows: pl.DataFrame) -> Iterator[dict[str, Any]]:
     """Give the records of conn.log for a metered flow frame; what Zeek leaves unset is None.
 
     Zeek logs neither duration nor payload bytes of a connection whose packets all came at one instant.
     """
-    services = None
-    if "orig_payload" in flows.columns:
-        services = [
-            _SENSOR_NAMES.get(name, name if name in SERVICE_OF_LOG else None) for name in payload_features(flows)[0]
-        ]
+    services = _logged_services(flows)
     for row, flow in enumerate(flows.iter_rows(named=True)):
         tags = 0 if flow["vlan"] == 0 else 1 if flow["vlan"] < 4096 else 2
         instant = flow["first_time"] == flow["last_time"]
@@ -98,6 +101,28 @@ def fact_records(flows: pl.DataFrame) -> dict[str, list[dict[str, Any]]]:
         elif service == "tls":
             records["ssl"].append(known | {"version": "TLSv12"})
     return records
+
+
+def eve_fact_records(flows: pl.DataFrame) -> Iterator[dict[str, Any]]:
+    """Give Suricata's http, dns and tls events of metered flows, as far as their first payload bytes allow."""
+    named = {"http": ("http", {"method": "http_method", "uri": "url", "status_code": "status"}),
+             "dns": ("dns", {"query": "rrname", "qtype_name": "rrtype", "rcode_name": "rcode"}),
+             "ssl": ("tls", {"version": "version"})}  # fmt: skip
+    for log, records in fact_records(flows).items():
+        event, names = named[log]
+        for record in records:
+            facts = {ours: record[zeeks] for zeeks, ours in names.items() if zeeks in record}
+            if "version" in facts:
+                facts["version"] = "TLS 1.2"
+            yield {
+                "timestamp": _iso(datetime.fromtimestamp(record["ts"], UTC)),
+                "flow_id": 1_000_000_000_000 + int(record["uid"][1:], 16),
+                "event_type": event,
+                "src_ip": record["id.orig_h"],
+                "dest_ip": record["id.resp_h"],
+                "proto": _EVE_PROTO.get(17 if record.get("proto") == "udp" else 6),
+                event: facts,
+            }
 
 
 def _http_facts(up: bytes, down: bytes) -> dict[str, Any]:
@@ -158,6 +183,7 @@ def json_lines(records: Iterable[dict[str, Any]]) -> Iterator[str]:
 
 def eve_records(flows: pl.DataFrame) -> Iterator[dict[str, Any]]:
     """Give Suricata's flow events for a metered flow frame."""
+    services = _logged_services(flows)
     for row, flow in enumerate(flows.iter_rows(named=True)):
         event: dict[str, Any] = {
             "timestamp": _iso(flow["last_time"]),
@@ -180,6 +206,8 @@ def eve_records(flows: pl.DataFrame) -> Iterator[dict[str, Any]]:
                 "alerted": False,
             },
         }
+        if services is not None:
+            event["app_proto"] = {"ssl": "tls", "krb": "krb5"}.get(services[row], services[row]) or "failed"
         if flow["vlan"]:
             event["vlan"] = [flow["vlan"]] if flow["vlan"] < 4096 else [flow["vlan"] >> 12, flow["vlan"] & 4095]
         if flow["protocol"] in (1, 58):

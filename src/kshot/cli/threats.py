@@ -46,8 +46,8 @@ def list_threats(form: flags.FlowOutputFormat = None, output: flags.Output = Non
             damaged += 1
             messages.fault(str(error))
     schema: dict[str, Any] = {
-        "name": pl.String, "origin": pl.String, "kind": pl.String, "shots": pl.UInt32, "columns": pl.UInt32,
-        "severity": pl.String, "attack": pl.List(pl.String), "created": pl.String, "description": pl.String,
+        "name": pl.String, "kind": pl.String, "shots": pl.UInt32, "columns": pl.UInt32, "severity": pl.String,
+        "attack": pl.List(pl.String), "created": pl.String, "description": pl.String, "origin": pl.String,
     }  # fmt: skip
     told = flags.choose_format(form, output)
     frame = pl.DataFrame(rows, schema=schema)

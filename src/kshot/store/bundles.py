@@ -8,6 +8,7 @@ import re
 import shutil
 import zipfile
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from kshot.errors import InputError, OutputError
@@ -111,7 +112,9 @@ def _checked(path: Path, inside: list[str], read: Callable[[str, int], bytes]) -
         raise _bad(path, f"holds {lacking} in part only")
     if not names:
         raise _bad(path, "holds no threat")
-    return [parse_threat(n, data[f"{n}/threat.toml"], data[f"{n}/shots.parquet"], path / n) for n in names]
+    return [
+        parse_threat(path / n, data[f"{n}/threat.toml"], partial(data.__getitem__, f"{n}/shots.parquet")) for n in names
+    ]
 
 
 def _file_bytes(folder: Path, name: str, limit: int) -> bytes:

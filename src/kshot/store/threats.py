@@ -10,7 +10,7 @@ import re
 import secrets
 import shutil
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -52,18 +52,18 @@ def read_threat(folder: Path) -> Threat:
         InputError: a file of it is missing, torn, altered, or of a newer format.
     """
     about = _read(folder / "threat.toml", TOML_LIMIT_BYTES)
-    shots = _read(folder / "shots.parquet", SHOTS_LIMIT_BYTES)
-    return parse_threat(folder.name, about, shots, folder)
+    return parse_threat(folder, about, lambda: _read(folder / "shots.parquet", SHOTS_LIMIT_BYTES))
 
 
-def parse_threat(name: str, about: bytes, shots: bytes, folder: Path) -> Threat:
-    """Make a threat of the bytes of its threat.toml and shots.parquet, which `folder` names in errors.
+def parse_threat(folder: Path, about: bytes, read_shots: Callable[[], bytes]) -> Threat:
+    """Make a threat of the bytes of its threat.toml and shots.parquet; `folder` bears its name, and stands in errors.
 
     Raises:
         InputError: they are torn, altered, or of a newer format.
     """
     told = _parse_toml(folder / "threat.toml", about)
-    return _threat(folder / "threat.toml", name, told, _parse_shots(folder / "shots.parquet", shots, told))
+    shots = _parse_shots(folder / "shots.parquet", read_shots(), told)
+    return _threat(folder / "threat.toml", folder.name, told, shots)
 
 
 def threat_files(threat: Threat) -> dict[str, bytes]:
