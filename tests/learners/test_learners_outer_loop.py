@@ -258,10 +258,10 @@ def sinusoid_error(name: str, config: OuterLoop, **settings: object) -> float:
 def test_maml_learns_sinusoids_that_fine_tuning_does_not() -> None:
     # The best answer without adapting is 0 everywhere, at a mean squared error near 4; fine-tuning what was trained
     # on all waves stays near it (Finn et al. 2017, figure 3).
-    config = OuterLoop(steps=250, tasks_per_step=6, learning_rate=8e-3, warmup_steps=10, replay_share=0.0)
+    config = OuterLoop(steps=160, tasks_per_step=6, learning_rate=1e-2, warmup_steps=10, replay_share=0.0)
     maml = sinusoid_error("maml", config, inner_steps=3, inner_rate=0.02)
     tuned = sinusoid_error("fine-tuning", config, inner_steps=3, inner_rate=0.02)
-    assert maml < 2.2 < tuned
+    assert maml < 2.4 < tuned
 
 
 @pytest.mark.slow  # 3,000 steps: what the paper's curve needs to come down

@@ -44,8 +44,6 @@ class GradientLearner(TorchLearner):
     """Learning rate of the inner loop; where rates are learned, what they start from."""
     first_order: bool = False
     """Take the inner gradients for constants: faster, and nearly as good in the papers."""
-    chunk_size: int | None = None
-    """Tasks adapted at a time; all by default."""
 
     def adapted_names(self, network: nn.Module) -> list[str]:
         """Names of the parameters that adapt."""
@@ -70,7 +68,6 @@ class GradientLearner(TorchLearner):
             batch,
             steps=self.inner_steps,
             first_order=self.first_order,
-            chunk_size=self.chunk_size,
         )
 
     def outputs(self, state: Parameters, rows: Tensor, n_classes: int) -> Tensor:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, ClassVar, cast
+from typing import ClassVar, cast
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, grad_and_value, vmap
 
-from kshot.learners.inner_loop import Parameters, outputs_of
-from kshot.learners.losses import weighted_loss
+from kshot.learners.inner_loop import Parameters, outputs_of, support_gradients
 from kshot.learners.tasks import TaskBatch
 from kshot.learners.torch_learner import TorchLearner
 
@@ -36,18 +34,18 @@ class _Updater(nn.Module):
     def forward(
         self, seen: Tensor, gradient: Tensor, weights: Tensor, gates: Tensor, memory: tuple[Tensor, Tensor]
     ) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor]]:
-        """Update (P,) weights.
+        """Update (T, P) weights.
 
-        `seen` (P, 4) is the preprocessed gradient and loss, `gates` (P, 2) the last forget and input gates, `memory`
-        (P, hidden) twice; returns all of them anew.
+        `seen` (T, P, 4) is the preprocessed gradient and loss, `gates` (T, P, 2) the last forget and input gates,
+        `memory` (T, P, hidden) twice; returns all of them anew.
         """
         output, cell = memory
         i, f, o, g = self.reader(torch.cat([seen, output], -1)).chunk(4, -1)
         cell = torch.sigmoid(f) * cell + torch.sigmoid(i) * torch.tanh(g)
         output = torch.sigmoid(o) * torch.tanh(cell)
-        joined = torch.cat([output, weights[:, None], gates], -1)
+        joined = torch.cat([output, weights[..., None], gates], -1)
         gates = torch.sigmoid(self.gates(joined))
-        return gates[:, 0] * weights - gates[:, 1] * gradient, gates, (output, cell)
+        return gates[..., 0] * weights - gates[..., 1] * gradient, gates, (output, cell)
 
 
 @dataclass(kw_only=True, eq=False)
@@ -74,30 +72,19 @@ class LstmLearner(TorchLearner):
     def adapt_batch(self, batch: TaskBatch) -> Parameters:
         """Run the updater over each task's support set."""
         updater = cast(_Updater, self.module)
-        network = updater.network
-        start: Parameters = dict(network.named_parameters())
-        cell: Parameters = {
-            name: value for name, value in updater.named_parameters() if not name.startswith("network.")
-        }
-
-        def support_loss(fast: Parameters, rows: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
-            outputs = functional_call(network, fast, (rows,))
-            return weighted_loss(outputs, labels, weights, batch.loss, batch.n_classes)
-
-        def one_task(rows: Tensor, labels: Tensor, weights: Tensor) -> Parameters:
-            flat = torch.cat([value.flatten() for value in start.values()])
-            memory = (flat.new_zeros(len(flat), self.hidden), flat.new_zeros(len(flat), self.hidden))
-            gates = torch.stack([torch.ones_like(flat), torch.full_like(flat, self.first_rate)], -1)
-            for _ in range(self.inner_steps):
-                gradients, loss = grad_and_value(support_loss)(_unflatten(flat, start), rows, labels, weights)
-                gradient = torch.cat([value.flatten() for value in gradients.values()]).detach()
-                seen = torch.cat([_preprocess(gradient), _preprocess(loss.detach()).expand(len(flat), 2)], -1)
-                flat, gates, memory = functional_call(updater, cell, (seen, gradient, flat, gates, memory))
-            return _unflatten(flat, start)
-
-        run: Any = vmap(one_task, randomness="different")
-        adapted: Parameters = run(batch.support, batch.support_labels, batch.support_weights)
-        return adapted
+        start: Parameters = dict(updater.network.named_parameters())
+        flat = torch.cat([value.flatten() for value in start.values()]).expand(len(batch), -1)
+        empty = flat.new_zeros(*flat.shape, self.hidden)
+        memory = (empty, empty)
+        gates = torch.stack([torch.ones_like(flat), torch.full_like(flat, self.first_rate)], -1)
+        for _ in range(self.inner_steps):
+            fast = _unflatten(flat, start)
+            gradients, losses = support_gradients(updater.network, fast, batch, through=False)
+            gradient = torch.cat([value.flatten(1) for value in gradients.values()], 1)
+            loss = _preprocess(losses.detach())[:, None].expand(*flat.shape, 2)
+            seen = torch.cat([_preprocess(gradient), loss], -1)
+            flat, gates, memory = updater(seen, gradient, flat, gates, memory)
+        return _unflatten(flat, start)
 
     def outputs(self, state: Parameters, rows: Tensor, n_classes: int) -> Tensor:
         """Each task by its updated weights."""
@@ -113,8 +100,9 @@ def _preprocess(x: Tensor) -> Tensor:
 
 
 def _unflatten(flat: Tensor, like: Parameters) -> Parameters:
+    """(T, P) -> name -> (T, *shape)."""
     out, at = {}, 0
     for name, value in like.items():
-        out[name] = flat[at : at + value.numel()].view(value.shape)
+        out[name] = flat[:, at : at + value.numel()].reshape(len(flat), *value.shape)
         at += value.numel()
     return out

@@ -50,7 +50,6 @@ class MetaSgd(GradientLearner):
             batch,
             steps=self.inner_steps,
             first_order=self.first_order,
-            chunk_size=self.chunk_size,
         )
 
     def outputs(self, state: Parameters, rows: Tensor, n_classes: int) -> Tensor:
