@@ -1,16 +1,24 @@
-"""Cuts the two captures of `kshot demo` from runs of the range: whole connections, trimmed payloads, truth beside them."""
+"""Cuts the captures of `kshot demo` from runs of the range: whole connections, trimmed payloads, and the truth."""
 
 from __future__ import annotations
 
 import argparse
 import csv
+import functools
 import lzma
+import math
 import struct
+import tomllib
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
+import polars as pl
+import tomli_w
+from label import label_flows, meter, read_truth
 from truth import ICMP, PAIRS, TCP, UDP
 
 PAYLOAD_PACKETS = 2
@@ -31,9 +39,9 @@ class Cut:
 
     name: str
     threats: frozenset[str]
-    begin_seconds: float
-    end_seconds: float
-    """After the run's first packet; a connection that is not whole between them is left out."""
+    begin: float
+    end: float
+    """Unix time; a connection that is not whole between them is left out."""
     most_packets: int
     """Benign connections of more packets are left out, but for the `bulky` that come first."""
     bulky: int
@@ -46,17 +54,20 @@ def main() -> None:
     parser.add_argument("teach", type=Path, help="folder of the run to learn from")
     parser.add_argument("find", type=Path, help="folder of the run to find in")
     parser.add_argument("out", type=Path)
-    parser.add_argument("--taught", default="mqtt-bruteforce", help="the threat to learn")
+    parser.add_argument("--taught", default="mqtt-bruteforce", help="the range's name of the threat to learn")
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
-    learn = Cut("learn", frozenset({given.taught}), 0.0, 60.0, 120, 2)
-    find = Cut("find", frozenset(_threats(given.find)), 0.0, 1e9, 200, 12)
-    for folder, cut in ((given.teach, learn), (given.find, find)):
-        print(_make(folder, cut, given.out))
-
-
-def _threats(folder: Path) -> set[str]:
-    return {row["label"] for row in _truth(folder) if row["part"] == "attack"}
+    begins = _steps(given.find)[0]["start"]
+    everything = frozenset(row["label"] for row in _truth(given.find) if row["part"] == "attack")
+    cuts = (
+        (given.teach, Cut("learn", frozenset({given.taught}), 0.0, _start(given.teach) + 60.0, 120, 2)),
+        (given.find, Cut("quiet", frozenset(), 0.0, begins, 150, 8)),
+        (given.find, Cut("find", everything, begins, math.inf, 150, 8)),
+    )
+    about = {cut.name: _make(folder, cut, given.out) for folder, cut in cuts}
+    (given.out / "captures.toml").write_text(tomli_w.dumps(about))
+    for name, told in about.items():
+        print(name, told)
 
 
 def _truth(folder: Path) -> list[dict[str, str]]:
@@ -64,50 +75,46 @@ def _truth(folder: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def _make(folder: Path, cut: Cut, out: Path) -> str:
-    """Write NAME.pcap.xz and NAME.truth.csv; returns a line about them."""
+def _steps(folder: Path) -> list[dict[str, Any]]:
+    """What the attackers did, in the order of time."""
+    scenario = tomllib.loads((folder / "scenario.toml").read_text())
+    # A run of one threat names it once, at the top.
+    steps = [{"threat": scenario["scenario"], **step} for step in scenario["step"]]
+    return sorted(steps, key=lambda step: step["start"])
+
+
+def _start(folder: Path) -> float:
+    return min(float(row["start"]) for row in _truth(folder))
+
+
+def _make(folder: Path, cut: Cut, out: Path) -> dict[str, Any]:
+    """Write NAME.pcap.xz and NAME.truth.csv; returns what there is to tell about them."""
     rows = _kept(_truth(folder), cut)
-    wanted: dict[Key, list[dict[str, str]]] = defaultdict(list)
-    for row in rows:
-        ports = (int(row["orig_port"]), int(row["resp_port"]))
-        wanted[_key(int(row["protocol"]), row["originator"], ports[0], row["responder"], ports[1])].append(row)
-    head = (folder / "capture.pcap").open("rb").read(24)
-    pieces, packets = [head], 0
-    sent: Counter[tuple[int, str]] = Counter()
-    for time, data, wire in _packets(folder / "capture.pcap"):
-        found = _ends(data)
-        if found is None:
-            continue
-        protocol, source, port, target, other = found
-        row = next(
-            (
-                row
-                for row in wanted.get(_key(protocol, source, port, target, other), ())
-                if float(row["start"]) - SLACK_SECONDS <= time <= float(row["end"]) + SLACK_SECONDS
-            ),
-            None,
-        )
-        if row is None:
-            continue
-        kept = _trimmed(data, protocol, sent, (id(row), source))
-        micro = round(time * 1e6)
-        pieces.append(struct.pack("<IIII", micro // 1_000_000, micro % 1_000_000, len(kept), wire) + kept)
-        packets += 1
-    pcap = lzma.compress(b"".join(pieces), preset=9 | lzma.PRESET_EXTREME)
-    (out / f"{cut.name}.pcap.xz").write_bytes(pcap)
-    _write_truth(out / f"{cut.name}.truth.csv", rows)
-    counts = Counter(row["label"] for row in rows)
-    told = ", ".join(f"{count} {label}" for label, count in counts.most_common())
-    return f"{cut.name}.pcap.xz: {len(pcap) / 1e6:.2f} MB, {packets} packets; connections: {told}"
+    packets = [struct.pack("<IIII", *divmod(round(time * 1e6), 1_000_000), len(kept), wire) + kept
+               for time, kept, wire in _cut_packets(folder / "capture.pcap", rows)]  # fmt: skip
+    pcap = (folder / "capture.pcap").open("rb").read(24) + b"".join(packets)
+    capture = out / f"{cut.name}.pcap.xz"
+    capture.write_bytes(lzma.compress(pcap, preset=9 | lzma.PRESET_EXTREME))
+    flows = _write_truth(capture, folder / "truth.csv", out / f"{cut.name}.truth.csv")
+    steps = [step for step in _steps(folder) if step["threat"] in cut.threats and not step.get("serve")]
+    return {
+        "run": folder.name,
+        "begins": datetime.fromtimestamp(max(cut.begin, _start(folder)), UTC),
+        "packets": len(packets),
+        "flows": flows,
+        "tools": {
+            name: sorted({step["tool"] for step in steps if _built_in(step["threat"]) == name})
+            for name in sorted({_built_in(step["threat"]) for step in steps})
+        },
+    }
 
 
 def _kept(truth: list[dict[str, str]], cut: Cut) -> list[dict[str, str]]:
     """The connections of the truth that the cut takes; those of which nobody knows the label are taken by nobody."""
-    zero = min(float(row["start"]) for row in truth)
     rows = []
     bulky: Counter[str] = Counter()
     for row in truth:
-        inside = zero + cut.begin_seconds <= float(row["start"]) and float(row["end"]) <= zero + cut.end_seconds
+        inside = cut.begin <= float(row["start"]) and float(row["end"]) <= cut.end
         if not inside or row["label"] not in ("benign", *cut.threats):
             continue
         if row["label"] == "benign" and int(row["packets"]) > cut.most_packets:
@@ -119,15 +126,41 @@ def _kept(truth: list[dict[str, str]], cut: Cut) -> list[dict[str, str]]:
     return rows
 
 
-def _write_truth(path: Path, rows: list[dict[str, str]]) -> None:
-    """Attacks alone: what is not listed is benign."""
-    columns = [
-        "start", "end", "originator", "orig_port", "responder", "resp_port", "protocol", "threat", "tool", "part",
-    ]  # fmt: skip
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, columns, extrasaction="ignore", lineterminator="\n")
-        writer.writeheader()
-        writer.writerows({**row, "threat": row["label"]} for row in rows if row["label"] != "benign")
+def _cut_packets(capture: Path, rows: list[dict[str, str]]) -> Iterator[Packet]:
+    """The packets of the connections in `rows`, trimmed."""
+    wanted: dict[Key, list[dict[str, str]]] = defaultdict(list)
+    for row in rows:
+        ports = int(row["orig_port"]), int(row["resp_port"])
+        wanted[_key(int(row["protocol"]), row["originator"], ports[0], row["responder"], ports[1])].append(row)
+    sent: Counter[tuple[int, str]] = Counter()
+    for time, data, wire in _packets(capture):
+        found = _ends(data)
+        for row in wanted.get(_key(*found), ()) if found else ():
+            if float(row["start"]) - SLACK_SECONDS <= time <= float(row["end"]) + SLACK_SECONDS:
+                yield time, _trimmed(data, found[0], sent, (id(row), found[1])), wire
+                break
+
+
+def _write_truth(capture: Path, truth: Path, out: Path) -> dict[str, int]:
+    """Write a row for each flow of the cut capture that is not benign; returns the number of flows of each threat."""
+    flows = label_flows(meter(capture), read_truth(truth))
+    if flows["label"].null_count():
+        raise SystemExit(f"{capture}: {flows['label'].null_count()} flows that the truth does not know")
+    told = flows.filter(pl.col("label") != "benign").select(
+        pl.col("first_time").dt.strftime("%Y-%m-%dT%H:%M:%S%.6fZ"),
+        "originator", "orig_port", "responder", "resp_port", "protocol",
+        pl.col("label").map_elements(_built_in, pl.String).alias("threat"), "tool", "part",
+    )  # fmt: skip
+    if told.height:
+        told.write_csv(out)
+    return dict(flows["label"].map_elements(_built_in, pl.String).value_counts(sort=True).iter_rows())
+
+
+@functools.cache
+def _built_in(label: str) -> str:
+    """The name under which kshot ships what the range calls `label`."""
+    known = tomllib.loads((Path(__file__).parent / "threats.toml").read_text())
+    return next((name for name, told in known.items() if label in told["labels"]), label)
 
 
 def _packets(path: Path) -> Iterator[Packet]:
@@ -150,7 +183,13 @@ def _ends(frame: bytes) -> tuple[int, str, int, str, int] | None:
     protocol, body = frame[23], 14 + (frame[14] & 15) * 4
     source, target = (".".join(map(str, frame[at : at + 4])) for at in (26, 30))
     if protocol in (TCP, UDP):
-        return protocol, source, *struct.unpack_from(">H", frame, body), target, *struct.unpack_from(">H", frame, body + 2)
+        return (
+            protocol,
+            source,
+            *struct.unpack_from(">H", frame, body),
+            target,
+            *struct.unpack_from(">H", frame, body + 2),
+        )
     if protocol == ICMP:
         return protocol, source, frame[body], target, frame[body + 1]
     return protocol, source, 0, target, 0

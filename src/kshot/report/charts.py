@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from statistics import NormalDist
 
@@ -10,17 +10,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kshot.report.contents import Feature, Lane, Scores
-from kshot.report.markup import number, percent, shown
+from kshot.report.markup import percent, shown, tone
 
 _WIDE = 1_000
 _BINS = 200
 _NORMAL = NormalDist()
 _FURTHEST = 3.3
 """Normal quantile at the edges of a feature's strip: 1 in 2,000."""
+_POWERS = (0, 1, 2, 3, 4, 6, 10, 20, 50, 100)
+_ODDS = {0: "any", 1: "1 in 10", 2: "1 in 100", 3: "1 in 1,000", 4: "1 in 10⁴"}
+_RAISED = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
+"""A score is -ln of the share of benign records that score as high; ticks are such shares."""
 _TICKS = ((1, "1 %"), (10, "10 %"), (50, "half"), (90, "90 %"), (99, "99 %"))
 
 
-def timeline(moments: NDArray[np.int64], lanes: Sequence[Lane], colours: dict[str, int]) -> str:
+def timeline(moments: NDArray[np.int64], lanes: Sequence[Lane], colours: Mapping[str, int]) -> str:
     """All flows by time, and a lane for each threat: found upwards, missed downwards."""
     low, high = int(moments.min()), int(moments.max())
     edges = np.linspace(low, max(high, low + 1), _BINS + 1)
@@ -28,7 +32,7 @@ def timeline(moments: NDArray[np.int64], lanes: Sequence[Lane], colours: dict[st
         _lane("all flows", f"{len(moments):,}", _bars(np.histogram(moments, edges)[0], 46, 46, "all", edges), 46, ""),
     ]
     for lane in lanes:
-        css = f"c{colours[lane.threat]}" if lane.threat in colours else "plain"
+        css = tone(lane.threat, colours)
         found, missed = (np.histogram(part, edges)[0] for part in (lane.found, lane.missed))
         shapes = "".join(_span(first, last, edges) for first, last in lane.spans)
         shapes += _bars(found, 24, 24, "found", edges) + _bars(missed, -16, 26, "missed", edges)
@@ -37,7 +41,8 @@ def timeline(moments: NDArray[np.int64], lanes: Sequence[Lane], colours: dict[st
     ticks = [datetime.fromtimestamp((low + (high - low) * i / 4) / 1e9, UTC) for i in range(5)]
     axis = "".join(f"<span>{tick:%H:%M:%S}</span>" for tick in ticks)
     day = f"{ticks[0]:%Y-%m-%d}"
-    return f'<div class="lanes">{"".join(rows)}<div class="lane axis"><div class="who">{day}, UTC</div><div class="ticks">{axis}</div></div></div>'
+    foot = f'<div class="lane axis"><div class="who">{day}, UTC</div><div class="ticks">{axis}</div></div>'
+    return f'<div class="lanes">{"".join(rows)}{foot}</div>'
 
 
 def _lane(name: str, told: str, shapes: str, height: int, css: str) -> str:
@@ -72,7 +77,7 @@ def _span(first: int, last: int, edges: NDArray[np.float64]) -> str:
     return f'<rect class="span" x="{begin:.1f}" y="0" width="{max(5.0, min(end, _WIDE) - begin):.1f}" height="24"/>'
 
 
-def score_strips(scores: Scores, colours: dict[str, int]) -> str:
+def score_strips(scores: Scores, colours: Mapping[str, int]) -> str:
     """A strip for each group: how many records have which score; the threshold runs through all."""
     values = np.maximum(scores.values, 0.0)
     far = max(float(np.log1p(values.max(initial=1.0))), 2.5) * 1.01
@@ -80,16 +85,16 @@ def score_strips(scores: Scores, colours: dict[str, int]) -> str:
     strips = []
     for name, chosen in scores.groups.items():
         counts = np.histogram(np.log1p(values[chosen]), edges)[0]
-        css = f"c{colours[name]}" if name in colours else "plain"
+        css = tone(name, colours)
         most = np.log1p(counts.max(initial=1))
         wide = _WIDE / len(counts)
         parts = []
         for place in np.flatnonzero(counts):
             tall = max(3.0, 34.0 * float(np.log1p(counts[place]) / most))
             begin, end = np.expm1(edges[place : place + 2])
+            box = f'x="{place * wide:.1f}" y="{34 - tall:.1f}" width="{wide:.1f}" height="{tall:.1f}"'
             parts.append(
-                f'<rect class="found" x="{place * wide:.1f}" y="{34 - tall:.1f}" width="{wide:.1f}" height="{tall:.1f}">'
-                f"<title>score {begin:.1f} to {end:.1f}: {counts[place]:,}</title></rect>"
+                f'<rect class="found" {box}><title>score {begin:.1f} to {end:.1f}: {counts[place]:,}</title></rect>'
             )
         strips.append(_lane(name, f"{int(chosen.sum()):,}", "".join(parts), 34, css))
     line = ""
@@ -97,19 +102,14 @@ def score_strips(scores: Scores, colours: dict[str, int]) -> str:
         at = 100.0 * float(np.log1p(max(scores.threshold, 0.0))) / far
         line = f'<div class="over"><i style="left:{at:.2f}%"><em>alarm</em></i></div>'
     ticks = []
-    for power in (0, 1, 2, 3, 4, 6, 10, 20, 50, 100):
+    for power in _POWERS:
         at = float(np.log1p(power * np.log(10.0))) / far
         if at <= 1.0:
-            label = (
-                ("any", "1 in 10", "1 in 100", "1 in 1,000", "1 in 10⁴")[power] if power < 5 else f"10⁻{_raised(power)}"
-            )
+            label = _ODDS.get(power) or f"10⁻{str(power).translate(_RAISED)}"
             ticks.append(f'<span class="t{power}" style="left:{100.0 * at:.2f}%">{label}</span>')
-    axis = f'<div class="lane axis"><div class="who">of benign records</div><div class="marks">{"".join(ticks)}</div></div>'
+    marks = f'<div class="marks">{"".join(ticks)}</div>'
+    axis = f'<div class="lane axis"><div class="who">of benign records</div>{marks}</div>'
     return f'<div class="lanes strips">{line}{"".join(strips)}{axis}</div>'
-
-
-def _raised(power: int) -> str:
-    return str(power).translate(str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹"))
 
 
 def place_strip(feature: Feature) -> str:
@@ -134,13 +134,6 @@ def place_strip(feature: Feature) -> str:
     return (
         f'<svg class="place" viewBox="-12 0 324 52" role="img" aria-label="above {told} of the benign records">'
         f'<line class="base" x1="0" x2="300" y1="20" y2="20"/>{grid}{labels}'
-        f"{marks(feature.benign_percentiles, 30, 'near-benign', 4.5)}{marks(feature.shot_percentiles, 20, 'near-shot', 4.5)}{mine}</svg>"
+        f"{marks(feature.benign_percentiles, 30, 'near-benign', 4.5)}"
+        f"{marks(feature.shot_percentiles, 20, 'near-shot', 4.5)}{mine}</svg>"
     )
-
-
-def share_bar(share: float, css: str) -> str:
-    """A bar as long as the share of its cell."""
-    return f'<span class="bar {css}" aria-hidden="true"><i style="width:{100.0 * share:.2f}%"></i></span>'
-
-
-__all__ = ["number", "place_strip", "score_strips", "share_bar", "timeline"]

@@ -18,7 +18,7 @@ from kshot.features import FEATURE_COLUMNS, settle
 from kshot.records.threats import Threat
 from kshot.report.contents import Evidence, Feature
 
-_REFERENCE_ROWS = 5_000
+_REFERENCE_ROWS = 3_000
 """More would move no percentile by what an eye can see."""
 _FEATURES = 8
 _SHOTS, _BENIGN = 5, 3
@@ -36,39 +36,44 @@ class Exhibit:
 
 
 def gather_evidence(
-    threat: Threat, rows: pl.DataFrame, reference: pl.DataFrame, exhibits: Sequence[Exhibit], *, random_state: int = 0
+    threats: Sequence[Threat],
+    rows: pl.DataFrame,
+    reference: pl.DataFrame,
+    exhibits: Sequence[Exhibit],
+    *,
+    random_state: int = 0,
 ) -> list[Evidence]:
-    """Say of each row what sets it apart from the reference as it does the threat's shots.
+    """Say of each row what sets it apart from the reference as it does the shots of its threat.
 
     Parameters:
-        rows: (n) records that alarmed as this threat; the columns of the shots among others.
+        threats: (n) what each row alarmed as; no two the same.
+        rows: (n) records.
         reference: benign records, the same columns.
         exhibits: (n) the same records, for people.
     """
     generator = np.random.default_rng(random_state)
     sample = reference[np.sort(generator.permutation(reference.height)[:_REFERENCE_ROWS])]
-    asked = settle(rows, sample)
     # The same cells and the same scale as the detector reads; no learner is asked here.
-    support, labels = stack({threat.name: settle(threat.shots, sample)}, settle(sample, sample), asked.columns)
-    desk = _Desk(support, labels)
-    asked = asked.select(support.columns)
+    shots = {threat.name: settle(threat.shots, sample) for threat in threats}
+    support, labels = stack(shots, settle(sample, sample), rows.columns)
+    features = _Desk(support, labels).features(settle(rows, sample).select(support.columns))
     return [
         Evidence(
             threat.name,
             exhibit.parties,
             exhibit.first_time,
             threat.description,
-            features,
+            told,
             threat.shots.height,
             sample.height,
             exhibit.facts,
         )
-        for exhibit, features in zip(exhibits, desk.features(asked), strict=True)
+        for threat, exhibit, told in zip(threats, exhibits, features, strict=True)
     ]
 
 
 class _Desk:
-    """Reference and shots laid out for comparison."""
+    """Reference and the shots of each threat laid out for comparison."""
 
     def __init__(self, support: pl.DataFrame, labels: NDArray[np.intp]) -> None:
         self.labels = labels
@@ -79,14 +84,15 @@ class _Desk:
         self.places = {cell.name: place for place, cell in enumerate(self.columns.cells)}
 
     def features(self, asked: pl.DataFrame) -> list[tuple[Feature, ...]]:
-        """The loudest features of each row, with its neighbours' values in them."""
+        """The loudest features of each row, the first threat's first, with its neighbours' values in them."""
         values, _ = self.columns.read(asked)
         gauss, known = self.scale.cells(values).gauss, self.scale.cells(self.values).gauss
-        reasons = self.explainer.reasons(asked, np.ones(asked.height, np.intp), _FEATURES)
+        threats = np.arange(1, asked.height + 1)
+        reasons = self.explainer.reasons(asked, threats, _FEATURES)
         found = []
-        for row in range(asked.height):
+        for row, threat in enumerate(threats):
             order = np.argsort(((known - gauss[row]) ** 2).sum(1), kind="stable")
-            shots, benign = order[self.labels[order] == 1][:_SHOTS], order[self.labels[order] == 0][:_BENIGN]
+            shots, benign = order[self.labels[order] == threat][:_SHOTS], order[self.labels[order] == 0][:_BENIGN]
             found.append(tuple(self._feature(reason, shots, benign) for reason in reasons[row]))
         return found
 

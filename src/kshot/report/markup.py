@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 
 
@@ -77,3 +77,25 @@ def percent(share: float) -> str:
     if hundred > 99.0:
         return f"{min(hundred, 99.99):.4g} %"
     return f"{hundred:.0f} %"
+
+
+def tone(threat: str, colours: Mapping[str, int]) -> str:
+    """The class of a threat's colour."""
+    return f"c{colours[threat]}" if threat in colours else "plain"
+
+
+def badge(threat: str, colours: Mapping[str, int]) -> str:
+    """A threat's name beside its colour."""
+    return f'<span class="badge {tone(threat, colours)}"><i class="dot"></i>{shown(threat)}</span>'
+
+
+def share_bar(share: float, threat: str, colours: Mapping[str, int]) -> str:
+    """A bar as long as the share of its cell, in the threat's colour; for eyes only, the number stands beside it."""
+    css = tone(threat, colours) if threat else "was"
+    return f'<span class="bar {css}" aria-hidden="true"><i style="width:{100.0 * share:.2f}%"></i></span>'
+
+
+def facts(pairs: Iterable[tuple[str, str]], css: str) -> str:
+    """A list of small figures: what, and its value."""
+    told = "".join(f"<div><dt>{shown(what)}</dt><dd>{shown(value)}</dd></div>" for what, value in pairs)
+    return f'<dl class="{css}">{told}</dl>'

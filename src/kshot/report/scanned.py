@@ -16,7 +16,7 @@ from kshot.report.evidence import Exhibit, gather_evidence
 from kshot.report.truth import tallies
 from kshot.stream.pipeline import Records, ScanResult
 
-_MOST_EVIDENCE = 8
+_MOST_EVIDENCE = 6
 _LEAST_REFERENCE = 20
 
 
@@ -179,15 +179,22 @@ def _evidence(
     loudest = loudest.sort(pl.col("threat") != taught, maintain_order=True).filter(
         pl.col("threat").is_in(list(by_name))
     )
+    chosen = list(loudest.head(_MOST_EVIDENCE).iter_rows(named=True))
+    told = [by_name[alert["threat"]] for alert in chosen]
     columns, normal = records.judged_columns(), benign.judged_columns()
-    found: list[Evidence] = []
-    for alert in loudest.head(_MOST_EVIDENCE).iter_rows(named=True):
-        threat, row = by_name[alert["threat"]], alert["first_record"] - 1
-        shared = [name for name in columns.columns if name in threat.shots.columns and name in normal.columns]
-        parties = f"{alert['originator'] or '?'} → {alert['responder'] or '?'}"
-        exhibit = Exhibit(parties, _time_of(records, row), _facts_of(records, row))
-        found += gather_evidence(threat, columns.select(shared)[row : row + 1], normal.select(shared), [exhibit])
-    return found
+    shared = [
+        name for name in columns.columns if all(name in table.columns for table in (normal, *(t.shots for t in told)))
+    ]
+    rows = [alert["first_record"] - 1 for alert in chosen]
+    exhibits = [
+        Exhibit(
+            f"{alert['originator'] or '?'} → {alert['responder'] or '?'}",
+            _time_of(records, row),
+            _facts_of(records, row),
+        )
+        for alert, row in zip(chosen, rows, strict=True)
+    ]
+    return gather_evidence(told, columns.select(shared)[rows], normal.select(shared), exhibits) if chosen else []
 
 
 def _alarmed(records: Records, result: ScanResult) -> pl.Series:

@@ -64,9 +64,8 @@ def tallies(
 
     Returns the threats with most flows first, then one Tally of benign flows.
     """
-    table = truth.with_columns(
-        pl.Series("alarm", alarm), names.alias("name"), pl.Series("before", np.zeros(len(alarm), bool) if before is None else before)
-    )  # fmt: skip
+    was = np.zeros(len(alarm), bool) if before is None else before
+    table = truth.with_columns(pl.Series("alarm", alarm), names.alias("name"), pl.Series("before", was))
 
     def count(threat: str, part: pl.DataFrame) -> Tally:
         return Tally(
