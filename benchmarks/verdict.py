@@ -52,14 +52,14 @@ def measure(home: Path, mix: Path) -> None:
     from kshot.detection import self_reference
     from kshot.detection.panel import Panel
     from kshot.store import ThreatStore
-    from kshot.stream import pipeline
+    from kshot.stream import pipeline, reading
     from kshot.stream.metering import MeterOptions
 
     library = ThreatStore(home)
     threats = [library.load(name) for name in library.names()]
     taken = {"start, imports and loading the threats": time.process_time()}
     timed = {
-        "features": (pipeline, "featurize"),
+        "features": (reading, "featurize"),
         "detection: finding the attack in the reference": (self_reference, "_clean"),
         "detection: fit": (Panel, "fit"),
         "detection: calibrate and score": (Panel, "judge"),

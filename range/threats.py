@@ -17,7 +17,7 @@ import tomli_w
 from label import label_flows, read_truth
 
 from kshot.features import FeatureExtractor, fingerprint
-from kshot.intel import teach, thin
+from kshot.intel import teach
 from kshot.records.threats import Threat
 from kshot.store import ThreatStore
 from kshot.stream.metering import MeterOptions, meter
@@ -44,7 +44,7 @@ def labelled_features(run: Path) -> pl.DataFrame:
 
 
 def shots_of(runs: list[pl.DataFrame], labels: list[str], rng: np.random.Generator) -> pl.DataFrame:
-    """At most `MOST_SHOTS` flows that stand for all of the attack's, each label and run with its share of places.
+    """At most `MOST_SHOTS` flows of the attack's, drawn at random, each label and run with its share of places.
 
     Places that a small group leaves go to the larger ones, so that no tool drowns another.
     """
@@ -57,8 +57,8 @@ def shots_of(runs: list[pl.DataFrame], labels: list[str], rng: np.random.Generat
     groups.sort(key=len)
     picked, left = [], MOST_SHOTS
     for number, group in enumerate(groups):
-        rows = thin(group, left // (len(groups) - number), rng)
-        picked.append(group[rows])
+        rows = rng.permutation(group.height)[: left // (len(groups) - number)]
+        picked.append(group[np.sort(rows)])
         left -= len(rows)
     return pl.concat(picked)
 
@@ -96,7 +96,7 @@ def make_threat(name: str, told: dict[str, Any], out: Path, store: ThreatStore) 
         }
         for run in told["teach"]
     ]
-    beside = {"tier": "packets", "thinned_with_seed": SEED, "provenance": provenance}
+    beside = {"tier": "packets", "drawn_with_seed": SEED, "provenance": provenance}
     path = folder / "threat.toml"
     path.write_text(tomli_w.dumps(tomllib.loads(path.read_text()) | beside))
     (folder / "README.md").write_text(page(threat, provenance))

@@ -1,0 +1,93 @@
+"""Built-in threats on a stranger's network: what is rare and of a kind alarms, and each record is judged by itself."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+import pytest
+
+from kshot.features import fingerprint
+from kshot.records.threats import Threat
+from kshot.store import builtin_reference, builtin_threat
+from kshot.stream.laboratory import Laboratory, Sighting
+from kshot.stream.metering import Metering
+from kshot.stream.pipeline import Records, scan
+
+NAMES = ("port-scan", "dns-tunnel")
+
+
+@pytest.fixture(scope="module")
+def laboratory() -> Laboratory:
+    """Two built-in threats and half of the reference: enough to learn from, quick to learn."""
+    return Laboratory([builtin_threat(name) for name in NAMES], builtin_reference()[0][::2])
+
+
+@pytest.fixture(scope="module")
+def others() -> pl.DataFrame:
+    """Benign records that the laboratory has not seen, then shots."""
+    shots = [builtin_threat(name).shots[:20] for name in NAMES]
+    return pl.concat([builtin_reference()[0][1::20], *shots])
+
+
+def test_what_was_taught_alarms_and_the_rest_hardly(laboratory: Laboratory, others: pl.DataFrame) -> None:
+    sighting = laboratory.bench(others.columns).judge(others)
+    alarms = sighting.alarms(0.001)
+    assert alarms[-40:].mean() > 0.8
+    assert set(sighting.threat[-40:-20][alarms[-40:-20]]) == {"port-scan"}
+    assert alarms[:-40].mean() < 0.02
+
+
+def test_each_record_is_judged_by_itself(laboratory: Laboratory, others: pl.DataFrame) -> None:
+    bench = laboratory.bench(others.columns)
+    assert laboratory.bench(others.columns) is bench
+    rows = np.random.default_rng(0).permutation(others.height)[:60]
+    together, few = bench.judge(others), bench.judge(others[rows])
+    assert np.array_equal(together.threat[rows], few.threat)
+    assert np.allclose(together.p_value[rows], few.p_value)
+    assert np.array_equal(together.is_of_kind[rows], few.is_of_kind)
+
+
+def test_a_record_without_a_past_is_judged_by_what_it_tells(laboratory: Laboratory, others: pl.DataFrame) -> None:
+    tunnel = others[-20:]
+    lone = tunnel.with_columns(
+        pl.lit(None, tunnel.schema[name]).alias(name)
+        for name in tunnel.columns
+        if name.startswith(("orig_", "resp_")) and name.endswith(("_100", "_10s", "_2s", "_60s"))
+    )
+    assert laboratory.bench(others.columns).judge(lone).alarms(0.001).mean() > 0.5
+
+
+def test_what_is_rare_but_of_no_kind_is_silent() -> None:
+    sighting = Sighting(
+        np.array(["a", "a"], dtype=object), np.ones(2), np.array([0.0001, 0.0001]), np.array([True, False]), 0.0001
+    )
+    assert sighting.alarms(0.001).tolist() == [True, False]
+
+
+def _records(features: pl.DataFrame) -> Records:
+    frame = pl.DataFrame({"originator": ["10.0.0.1"] * features.height, "responder": ["10.0.0.2"] * features.height})
+    return Records("flow", frame, features, Metering())
+
+
+def test_a_threat_of_ones_own_goes_before_the_built_in_one(laboratory: Laboratory, others: pl.DataFrame) -> None:
+    own = Threat("dns-tunnel", builtin_threat("port-scan").shots[20:60], "flow", fingerprint())
+    result = scan(_records(others[-40:-20]), [own], laboratory=Laboratory(laboratory.threats[1:], laboratory.reference))
+    assert set(result.alerts["threat"]) == {"dns-tunnel"}
+    assert (result.calibrated, result.is_ranking) == ("none", False)
+
+
+def test_with_a_reference_built_in_threats_are_calibrated_on_it(laboratory: Laboratory, others: pl.DataFrame) -> None:
+    benign = _records(builtin_reference()[0][::4])
+    result = scan(_records(others), [], laboratory=laboratory, reference=benign)
+    assert result.calibrated == "site"
+    assert result.verdicts["p_value"].null_count() == 0
+    assert set(result.verdicts["threat"]) <= {*NAMES}
+
+
+def test_few_records_are_judged_by_the_laboratory_not_ranked(laboratory: Laboratory, others: pl.DataFrame) -> None:
+    result = scan(_records(others[-30:-10]), [], laboratory=laboratory)
+    assert not result.is_ranking
+    assert result.alerts["calibrated"].to_list() == ["none"] * result.alerts.height
+    assert result.alerts.height
+    assert result.alerts["p_value"].null_count() == result.alerts.height
+    assert any("laboratory" in note for note in result.notes)
