@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import os
+import subprocess
+import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -36,7 +40,35 @@ def ours(S: pl.DataFrame, y: np.ndarray, Q: pl.DataFrame) -> np.ndarray:
     return FewShotClassifier(random_state=0).fit(S, y).decision_function(Q)
 
 
-def episodes(k: int, reps: int) -> Iterator[tuple[str, str, pl.DataFrame, np.ndarray, pl.DataFrame, np.ndarray]]:
+def command_line(S: pl.DataFrame, y: np.ndarray, Q: pl.DataFrame) -> np.ndarray:
+    """Teach and scan CSV files with the commands that a user types; rows are ranked by the p-value, then the score."""
+    with tempfile.TemporaryDirectory() as folder:
+        for name, frame in (
+            ("shots", S.filter(pl.Series(y == 1))),
+            ("benign", S.filter(pl.Series(y == 0))),
+            ("new", Q),
+        ):
+            frame.write_csv(Path(folder, f"{name}.csv"))
+        _kshot(folder, "learn", "attack", "--shots", "shots.csv", "--reference", "benign.csv")
+        out = ("--verdicts", "verdicts.csv", "--output", "alerts.jsonl")
+        _kshot(folder, "scan", "new.csv", "--reference", "benign.csv", *out)
+        verdicts = pl.read_csv(Path(folder, "verdicts.csv")).sort("row")
+    assert verdicts.height == Q.height
+    order = verdicts.select(pl.struct(-pl.col("p_value"), "score").rank("average")).to_series()
+    return order.to_numpy()
+
+
+def _kshot(folder: str, *arguments: str) -> None:
+    environment = os.environ | {"KSHOT_HOME": str(Path(folder, "home"))}
+    command = [sys.executable, "-m", "kshot", *arguments]
+    ran = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    if ran.returncode:
+        raise SystemExit(f"kshot {arguments[0]} ended with {ran.returncode}: {ran.stderr.strip()}")
+
+
+def episodes(
+    k: int, reps: int, families_a_table: int = 4
+) -> Iterator[tuple[str, str, pl.DataFrame, np.ndarray, pl.DataFrame, np.ndarray]]:
     for name, (label, benign, columns) in TABLES.items():
         frame = pl.read_parquet(SHARED / "data" / "tables" / f"{name}.parquet").with_columns(
             pl.col(label).cast(pl.String)
@@ -46,7 +78,7 @@ def episodes(k: int, reps: int) -> Iterator[tuple[str, str, pl.DataFrame, np.nda
         frame = frame.unique(subset=[*columns, label], maintain_order=True)
         families = sorted(f for f, n in frame[label].value_counts().rows() if f not in (benign, None) and n >= 40)
         normal = frame.filter(pl.col(label) == benign).select(columns)
-        for family in families[:: max(1, len(families) // 4)][:4]:
+        for family in families[:: max(1, len(families) // families_a_table)][:families_a_table]:
             attack = frame.filter(pl.col(label) == family).select(columns)
             for rep in range(reps):
                 rng = np.random.default_rng([rep, k, len(family)])
@@ -79,6 +111,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--k", type=int, nargs="+", default=[5, 1, 10])
     parser.add_argument("--reps", type=int, default=3)
+    parser.add_argument("--families", type=int, default=4, help="so many of each table at most")
+    parser.add_argument("--cli", action="store_true", help="through `kshot learn` and `kshot scan`, on CSV files")
     parser.add_argument("--output", type=Path, help="written anew after every episode")
     args = parser.parse_args()
     script = reference_script()
@@ -86,10 +120,11 @@ def main() -> int:
         print("skipped: no shared/ beside the checkout")
         return 0
     rows: list[tuple[object, ...]] = []
+    methods = [("tf-idf + logistic", peer), ("kshot, command line", command_line) if args.cli else ("kshot", ours)]
     for k in args.k:
-        for name, family, S, y, Q, truth in episodes(k, args.reps):
+        for name, family, S, y, Q, truth in episodes(k, args.reps, args.families):
             weight = np.where(truth == 1, (truth == 0).sum() / 10 / truth.sum(), 1.0)
-            for method, learn in (("tf-idf + logistic", peer), ("kshot", ours)):
+            for method, learn in methods:
                 start = time.perf_counter()
                 score = learn(S, y, Q)
                 took = time.perf_counter() - start
