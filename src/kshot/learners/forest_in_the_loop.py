@@ -19,8 +19,10 @@ from kshot.learners.reading import Floats, Frame, LearnerInputError, Reader
 from kshot.learners.tasks import Task, TaskBatch
 from kshot.learners.torch_learner import OneEach, TorchLearner, take
 
-_SURE_BENIGN = 0.005
-"""A pool row is taken for a threat where so few of the reference score as high."""
+_SURE_THREAT = 0.005
+"""A pool row is taken for a threat where at most so much of the reference scores as high..."""
+_PLAIN_BENIGN = 0.1
+"""...and for benign where at least so much does; what lies between teaches nothing."""
 
 
 @dataclass(kw_only=True, eq=False)
@@ -115,10 +117,11 @@ class ForestInTheLoop(TorchLearner):
         features = task.forest.features(rows)
         chance = self.probability(features)
         # Only what hardly any benign record resembles counts as more of the threat.
-        least = -np.log(max(_SURE_BENIGN, 1.5 / (len(task.known) + 1.0)))
+        least = -np.log(max(_SURE_THREAT, 1.5 / (len(task.known) + 1.0)))
         threat = (chance > 0.5) & (features[:, SURPRISE] >= least)
+        benign = ~threat & (features[:, SURPRISE] <= -np.log(_PLAIN_BENIGN))
         forest = InnerForest(
-            np.concatenate([task.known, rows[~threat]]),
+            np.concatenate([task.known, rows[benign]]),
             np.concatenate([task.shown, rows[threat]]),
             n_trees=self.n_trees_of_pool,
             kind=self.trees,
