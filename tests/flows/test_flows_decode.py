@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kshot.flows import FlowMeter, MeterCounters
-from kshot.flows.decode import FIELDS, SHED, Bytes, Words, decode_frame
+from kshot.flows.decode import FIELDS, decode_frame
+from kshot.flows.headers import SHED, Bytes, Words
 from kshot.jit import njit
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kshot.flows.decode import Bytes
+from kshot.flows.headers import Bytes
 from kshot.flows.layout import int64
 from kshot.jit import njit_part
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from kshot.flows.decode import Bytes
+from kshot.flows.headers import Bytes
 from kshot.flows.layout import int64
 from kshot.jit import njit_part
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from kshot.flows.layout import (
     STATUS_CLOSED,
+    STATUS_ORIGINATOR,
     STATUS_REASON,
     STATUS_SENT_SYN,
     STATUS_STATE,
+    STATUS_SYN,
     STATUS_WAS_CLOSED,
 )
 from kshot.jit import njit_part, njit_step
@@ -103,3 +105,14 @@ def conn_state(protocol: int, status: int, originator: int, orig_packets: int, r
     if orig == ESTABLISHED and resp == ESTABLISHED:
         return S1
     return OTH
+
+
+@njit_step
+def settle_originator(status: int, side: int, flags: int) -> int:
+    """The side of the first SYN without ACK is the originator, or the other side than that of the first SYN+ACK."""
+    if flags & SYN and not status & STATUS_SYN:
+        originator = side if not flags & ACK else 1 - side
+        status = (status & ~STATUS_ORIGINATOR) | STATUS_SYN
+        if originator:
+            status |= STATUS_ORIGINATOR
+    return status

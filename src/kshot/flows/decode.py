@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-import numpy as np
-from numpy.typing import NDArray
-
+from kshot.flows.headers import (
+    ETHERNET,
+    IPV4,
+    IPV6,
+    MALFORMED,
+    METERED,
+    NON_IP,
+    PPP,
+    RAW,
+    TRUNCATED,
+    TYPE,
+    Bytes,
+    Words,
+    first_layer,
+    gre_payload,
+    gtpu_payload,
+    icmp_ports,
+)
 from kshot.flows.layout import int64
-from kshot.jit import njit_part, njit_step, read_be16, read_be32, read_be64
-
-Bytes = NDArray[np.uint8]
-Words = NDArray[np.int64]
-
-METERED, NON_IP, MALFORMED, TRUNCATED, SHED = range(5)
-"""What becomes of a frame; every one gets exactly one of these.
-
-metered: counted in a flow. non_ip: a sound frame that carries no IP (ARP, LLDP, 802.3 LLC, an EtherType or a link type
-we do not read). truncated: the snap length (captured < wire) cut a header that the 5-tuple needs. malformed: a header
-contradicts itself or its surroundings (IHL < 5, a length below its own header, no room on the wire for what must
-follow, more layers than any sane packet has). shed: dropped by policy; reading files never sheds.
-A frame whose tunnelled packet is not sane counts in the tunnel's own flow.
-"""
+from kshot.jit import njit_step, read_be16, read_be32, read_be64
 
 # What decode_frame leaves in `fields`.
 F_KEY = 0
@@ -52,35 +54,6 @@ TUNNEL_NONE, TUNNEL_GRE, TUNNEL_IPIP, TUNNEL_VXLAN, TUNNEL_GTPU = range(5)
 _MAX_LAYERS = 32
 _MAX_EXTENSIONS = 12
 _MAX_TUNNELS = 4
-_ETHERNET, _TYPE, _RAW, _IPV4, _IPV6, _PPP = range(6)
-_OUTSIDE = -1
-
-
-@njit_part
-def icmp_ports(version6: bool, kind: int, code: int) -> tuple[int, int, bool]:
-    """(sender's port, receiver's port, one way) of an ICMP message, after the community ID spec and Zeek.
-
-    A request and its reply get mirrored ports and so meet in one flow; all other messages stand alone.
-    """
-    if version6:
-        if kind == 128 or kind == 130 or kind == 133 or kind == 135 or kind == 139 or kind == 144:
-            return kind, kind + 1, False
-        if kind == 129 or kind == 131 or kind == 134 or kind == 136 or kind == 140 or kind == 145:
-            return kind, kind - 1, False
-    else:
-        if kind == 8:
-            return 8, 0, False
-        if kind == 0:
-            return 0, 8, False
-        if kind == 13 or kind == 15 or kind == 17:
-            return kind, kind + 1, False
-        if kind == 14 or kind == 16 or kind == 18:
-            return kind, kind - 1, False
-        if kind == 10:
-            return 10, 9, False
-        if kind == 9:
-            return 9, 10, False
-    return kind, code, True
 
 
 @njit_step
@@ -119,104 +92,6 @@ def _set_key(
     fields[to + F_SIDE] = 1 if upper else 0
 
 
-@njit_part
-def _first_layer(buffer: Bytes, at: int, captured_end: int, wire_end: int, link: int) -> tuple[int, int, int]:
-    """(layer, EtherType, where it begins) of a frame by its LINKTYPE; layer < 0: -1 - verdict."""
-    if link == 1:
-        return _ETHERNET, 0, at
-    if link == 101 or link == 12 or link == 14:
-        return _RAW, 0, at
-    if link == 228:
-        return _IPV4, 0, at
-    if link == 229:
-        return _IPV6, 0, at
-    if link == 113:
-        header = 16
-    elif link == 276:
-        header = 20
-    elif link == 0 or link == 108:
-        header = 4
-    elif link == 9:
-        return _PPP, 0, at
-    else:
-        return -1 - NON_IP, 0, at
-    if at + header > captured_end:
-        return -1 - (TRUNCATED if at + header <= wire_end else MALFORMED), 0, at
-    if link == 113:
-        return _TYPE, read_be16(buffer, at + 14), at + header
-    if link == 276:
-        return _TYPE, read_be16(buffer, at), at + header
-    # Loopback: the address family in the byte order of whoever captured (0) or of the network (108).
-    family = read_be32(buffer, at)
-    if family > 0xFFFF:
-        family = (family >> 24) | ((family >> 8) & 0xFF00)
-    if family == 2:
-        return _IPV4, 0, at + header
-    if family == 24 or family == 28 or family == 30 or family == 10:
-        return _IPV6, 0, at + header
-    return -1 - NON_IP, 0, at
-
-
-@njit_part
-def _gre_payload(buffer: Bytes, at: int, captured_end: int) -> tuple[int, int, int]:
-    """(layer, EtherType, where it begins) inside a GRE packet (RFC 2784, 2890, 2637, ERSPAN); layer < 0: no idea."""
-    if at + 4 > captured_end:
-        return _OUTSIDE, 0, at
-    flags = read_be16(buffer, at)
-    kind = read_be16(buffer, at + 2)
-    version = flags & 7
-    inner = at + 4
-    if flags & 0x4000 or version > 1:
-        return _OUTSIDE, 0, at
-    if version == 1:
-        inner += 4
-    elif flags & 0x8000:
-        inner += 4
-    if flags & 0x2000 and version == 0:
-        inner += 4
-    if flags & 0x1000:
-        inner += 4
-    if version == 1:
-        if flags & 0x0080:
-            inner += 4
-        return (_PPP if kind == 0x880B else _OUTSIDE), 0, inner
-    if kind == 0x6558:
-        return _ETHERNET, 0, inner
-    if kind == 0x88BE:
-        return _ETHERNET, 0, (inner + 8 if flags & 0x1000 else inner)
-    if kind == 0x22EB:
-        if inner + 12 > captured_end:
-            return _OUTSIDE, 0, at
-        return _ETHERNET, 0, inner + (20 if buffer[inner + 11] & 1 else 12)
-    return _TYPE, kind, inner
-
-
-@njit_part
-def _gtpu_payload(buffer: Bytes, at: int, captured_end: int) -> int:
-    """Where the IP packet inside a GTP-U datagram begins (3GPP TS 29.281, 5.1); -1: it carries none."""
-    if at + 8 > captured_end or (buffer[at] & 0xF0) != 0x30 or buffer[at + 1] != 255:
-        return -1
-    flags = int64(buffer[at]) & 7
-    at += 8
-    if flags == 0:
-        return at
-    if at + 4 > captured_end:
-        return -1
-    extension = int64(buffer[at + 3]) if flags & 4 else int64(0)
-    at += 4
-    for _ in range(8):
-        if extension == 0:
-            return at
-        if at + 1 > captured_end:
-            return -1
-        length = int64(buffer[at]) * 4
-        if length == 0 or at + length > captured_end:
-            return -1
-        extension = int64(buffer[at + length - 1])
-        at += length
-    return -1
-
-
 @njit_step
 def decode_frame(
     buffer: Bytes, start: int, captured: int, wire: int, link: int, unwrap: bool, fields: Words, to: int
@@ -228,7 +103,7 @@ def decode_frame(
     """
     captured_end = start + captured
     wire_end = start + max(wire, captured)
-    layer, kind, at = _first_layer(buffer, start, captured_end, wire_end, link)
+    layer, kind, at = first_layer(buffer, start, captured_end, wire_end, link)
     if layer < 0:
         return -1 - layer
     found = False
@@ -248,20 +123,20 @@ def decode_frame(
         later = False
         first = False
         identification = int64(0)
-        if layer == _ETHERNET:
+        if layer == ETHERNET:
             if at + 14 > captured_end:
                 verdict = TRUNCATED if at + 14 <= wire_end else MALFORMED
                 break
             kind = read_be16(buffer, at + 12)
             at += 14
             tags = int64(0)
-            layer = _TYPE
+            layer = TYPE
             continue
-        if layer == _TYPE:
+        if layer == TYPE:
             if kind == 0x0800:
-                layer = _IPV4
+                layer = IPV4
             elif kind == 0x86DD:
-                layer = _IPV6
+                layer = IPV6
             elif kind == 0x8100 or kind == 0x88A8 or kind == 0x9100:
                 if at + 4 > captured_end:
                     verdict = TRUNCATED if at + 4 <= wire_end else MALFORMED
@@ -279,13 +154,13 @@ def decode_frame(
                 if bottom:
                     nibble = buffer[at] >> 4
                     if nibble == 4:
-                        layer = _IPV4
+                        layer = IPV4
                     elif nibble == 6:
-                        layer = _IPV6
+                        layer = IPV6
                     elif nibble == 0:
                         # A pseudowire's control word (RFC 4448), then an Ethernet frame.
                         at += 4
-                        layer = _ETHERNET
+                        layer = ETHERNET
                     else:
                         verdict = NON_IP
                         break
@@ -294,7 +169,7 @@ def decode_frame(
                     verdict = TRUNCATED if at + 6 <= wire_end else MALFORMED
                     break
                 at += 6
-                layer = _PPP
+                layer = PPP
             elif kind < 1536 and kind >= 8:
                 # 802.3: the field is a length; only LLC/SNAP with a zero organisation leads on to an EtherType.
                 if at + 8 > captured_end:
@@ -309,7 +184,7 @@ def decode_frame(
                 verdict = NON_IP
                 break
             continue
-        if layer == _PPP:
+        if layer == PPP:
             if at + 4 > captured_end:
                 verdict = TRUNCATED if at + 4 <= wire_end else MALFORMED
                 break
@@ -322,24 +197,24 @@ def decode_frame(
                 kind = read_be16(buffer, at)
                 at += 2
             if kind == 0x21:
-                layer = _IPV4
+                layer = IPV4
             elif kind == 0x57:
-                layer = _IPV6
+                layer = IPV6
             elif kind == 0x281 or kind == 0x283:
-                layer = _TYPE
+                layer = TYPE
                 kind = 0x8847
             else:
                 verdict = NON_IP
                 break
             continue
-        if layer == _RAW:
+        if layer == RAW:
             if at + 1 > captured_end:
                 verdict = TRUNCATED if at + 1 <= wire_end else MALFORMED
                 break
-            layer = _IPV6 if buffer[at] >> 4 == 6 else _IPV4
+            layer = IPV6 if buffer[at] >> 4 == 6 else IPV4
 
         # The two network layers: both leave addresses, protocol, `at` at the transport header and wire_end at its end.
-        if layer == _IPV4:
+        if layer == IPV4:
             if at + 20 > captured_end:
                 verdict = TRUNCATED if at + 20 <= wire_end else MALFORMED
                 break
@@ -499,24 +374,24 @@ def decode_frame(
             break
         # A tunnel? What follows replaces this packet if it turns out to be a sane one.
         if protocol == 4:
-            layer = _IPV4
+            layer = IPV4
             tunnel = TUNNEL_IPIP
         elif protocol == 41:
-            layer = _IPV6
+            layer = IPV6
             tunnel = TUNNEL_IPIP
         elif protocol == 47:
-            layer, kind, at = _gre_payload(buffer, at, captured_end)
+            layer, kind, at = gre_payload(buffer, at, captured_end)
             tunnel = TUNNEL_GRE
         elif protocol == 17 and dport == 4789 and payload_start + 8 <= captured_end and buffer[payload_start] & 8:
             vni = read_be32(buffer, payload_start + 4) >> 8
-            layer = _ETHERNET
+            layer = ETHERNET
             at = payload_start + 8
             tunnel = TUNNEL_VXLAN
         elif protocol == 17 and (dport == 2152 or sport == 2152):
-            at = _gtpu_payload(buffer, payload_start, captured_end)
+            at = gtpu_payload(buffer, payload_start, captured_end)
             if at < 0:
                 break
-            layer = _RAW
+            layer = RAW
             tunnel = TUNNEL_GTPU
         else:
             break

@@ -51,7 +51,8 @@ TOTAL_PACKETS = 12
 """Over all slices, for ranking who is evicted."""
 QUEUED = 13
 """The meter's clock when the record was put at the end of its list."""
-SIDES = 14
+SIDES = 16
+"""From here on each part has cache lines of its own: two a side, two of sizes, two of gaps."""
 SIDE_WORDS = 16
 SIDE_PACKETS = 0
 SIDE_WIRE = 1
@@ -70,8 +71,9 @@ I32_TTL = 22
 I32_FLAGS = 24
 SIZES = SIDES + 2 * SIDE_WORDS
 GAPS = SIZES + SEQUENCE_PACKETS // 2
-FULL_WORDS = GAPS + SEQUENCE_PACKETS // 2 + 2
-"""Two to spare make it ten cache lines."""
+FULL_WORDS = GAPS + SEQUENCE_PACKETS // 2
+LINE_WORDS = 8
+"""Of a cache line; areas of the arena begin with one."""
 
 BLOCK_WORDS = 1 + PAYLOAD_BYTES // 8
 """How many bytes are kept, then the bytes."""

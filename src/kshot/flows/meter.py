@@ -13,6 +13,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from kshot.errors import InternalError, UserError
 from kshot.flows.decode import FIELDS
+from kshot.flows.ending import end_all
 from kshot.flows.export import flow_frame
 from kshot.flows.layout import (
     C_EVICTED,
@@ -27,7 +28,7 @@ from kshot.flows.layout import (
     SECOND,
 )
 from kshot.flows.pools import Arena, make_arena
-from kshot.flows.table import BLOCK_FRAMES, end_all, meter_frames
+from kshot.flows.table import BLOCK_FRAMES, meter_frames
 from kshot.records.frames import FrameBatch
 
 LEAST_MEMORY_BYTES = 2**20
@@ -57,6 +58,8 @@ class MeterCounters:
 
 def _as(values: NDArray[Any], dtype: DTypeLike) -> NDArray[Any]:
     """`values` as the one array type that the kernel is compiled for, copied only where it must be."""
+    if values.dtype == dtype and values.flags.carray:
+        return values
     return np.require(values, dtype, ["C", "A", "W"])
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kshot.flows.decode import Bytes
+from kshot.flows.headers import Bytes
 from kshot.flows.layout import (
     BLOCK_CLOSED,
     BLOCK_WORDS,

@@ -39,6 +39,7 @@ from kshot.flows.layout import (
     FRAGMENT_WAYS,
     FRAGMENT_WORDS,
     FULL_WORDS,
+    LINE_WORDS,
     LISTS,
     QUEUED,
     ROW_WORDS,
@@ -75,7 +76,7 @@ def make_arena(memory_bytes: int, *, idle_nanoseconds: int, active_nanoseconds: 
 
     Half goes to full records, what the rest holds to small ones. seed: keeps the places in the table unguessable.
     """
-    total = memory_bytes // 8
+    total = memory_bytes // 8 - 16 * LINE_WORDS  # what rounding up to whole lines can take
     rows = min(16_384, max(256, total // 16 // ROW_WORDS))
     sets = 1 << max(4, min(10, (total // 64 // (FRAGMENT_WORDS * FRAGMENT_WAYS)).bit_length() - 1))
     left = total - rows * ROW_WORDS - sets * FRAGMENT_WAYS * FRAGMENT_WORDS
@@ -97,8 +98,9 @@ def make_arena(memory_bytes: int, *, idle_nanoseconds: int, active_nanoseconds: 
         if sum(sizes) <= total:
             break
         small -= small // 50 + 1
-    places = np.concatenate([[0], np.cumsum(sizes)])
-    words = np.zeros(int(places[-1]), np.int64)
+    places = np.concatenate([[0], np.cumsum([-(-size // LINE_WORDS) * LINE_WORDS for size in sizes])])
+    words = np.zeros(int(places[-1]) + LINE_WORDS, np.int64)
+    words = words[-(words.ctypes.data // 8) % LINE_WORDS :][: places[-1]]
     control = words[:CONTROL_WORDS]
     areas = (C_SLOTS, C_LINKS, C_SMALL, C_FULL, C_BLOCKS, C_ROWS, C_FRAGMENTS)
     for field, place in zip(areas, places[1:-1], strict=True):

@@ -1,4 +1,4 @@
-"""The flow table: looks each packet's flow up, opens, slices, ends, expires and evicts flows."""
+"""The flow table: looks each packet's flow up, opens, continues and slices it."""
 
 from __future__ import annotations
 
@@ -8,16 +8,14 @@ from numpy.typing import NDArray
 from kshot.flows.conn_state import (
     ACK,
     END_ACTIVE,
-    END_EVICTED,
     END_IDLE,
-    END_INPUT,
     SYN,
     follow_tcp,
+    settle_originator,
 )
 from kshot.flows.decode import (
     F_FLAGS,
     F_FRAGMENT,
-    F_FRAGMENT_KEY,
     F_HASH,
     F_KEY,
     F_PAYLOAD,
@@ -29,51 +27,42 @@ from kshot.flows.decode import (
     F_VERDICT,
     F_WINDOW,
     FIELDS,
-    METERED,
-    Bytes,
     decode_frame,
 )
+from kshot.flows.ending import (
+    SPARED,
+    advance_clock,
+    due,
+    end_flow,
+    evict_full,
+    evict_small,
+    last_time_of,
+    requeue,
+    sweep,
+    write_row,
+)
+from kshot.flows.fragments import join_fragment
+from kshot.flows.headers import METERED, Bytes
 from kshot.flows.layout import (
-    BLOCK_CLOSED,
     BLOCK_WORDS,
     BLOCKS,
     C_ACTIVE,
     C_BLOCKS,
     C_CLOCK,
-    C_EVICTED,
-    C_FLOWS,
-    C_FRAGMENT_MASK,
-    C_FRAGMENTS,
-    C_HEADS,
     C_IDLE,
-    C_LINKS,
     C_METERED,
-    C_REFERENCE,
     C_ROW_CAPACITY,
-    C_ROW_OCTETS,
-    C_ROW_PACKETS,
-    C_ROWS,
     C_ROWS_USED,
     C_SEED,
     C_SLOT_MASK,
     C_SLOTS,
     C_SMALL_CAPACITY,
-    C_STARTED,
-    C_STRAYS,
     C_TURN,
     C_UNWRAP,
     ESTABLISHED_PACKETS,
     FIRST_TIME,
-    FRAGMENT_FILLED,
-    FRAGMENT_NANOSECONDS,
-    FRAGMENT_SIDE,
-    FRAGMENT_TIME,
-    FRAGMENT_WAYS,
-    FRAGMENT_WORDS,
-    FULL_WORDS,
     GAPS,
     KEY_WORDS,
-    LAST_TIME,
     LATEST_NANOSECONDS,
     LINGER_NANOSECONDS,
     LIST_CLOSED_FULL,
@@ -83,13 +72,9 @@ from kshot.flows.layout import (
     LIST_TWO,
     LIST_YOUNG,
     LISTS,
-    QUEUED,
-    ROW_WORDS,
-    SIDE_PACKETS,
     SIDE_WORDS,
     SIDES,
     SIZES,
-    SLACK_NANOSECONDS,
     SLICE,
     SMALL_HAS_WINDOW,
     SMALL_SIZES,
@@ -100,12 +85,8 @@ from kshot.flows.layout import (
     STATUS_FILLED,
     STATUS_LIST,
     STATUS_ORIGINATOR,
-    STATUS_REASON,
     STATUS_SECOND,
     STATUS_SIDES,
-    STATUS_SYN,
-    STRAY_NANOSECONDS,
-    STRAYS_CONFIRM,
     TOTAL_PACKETS,
     TOUCHED,
     int64,
@@ -119,9 +100,7 @@ from kshot.flows.pools import (
     Words,
     append_to_list,
     base_of,
-    clear_slot,
     find_slot,
-    free_blocks,
     free_record,
     hash_key,
     new_block,
@@ -130,215 +109,11 @@ from kshot.flows.pools import (
     take_from_list,
 )
 from kshot.jit import bare, njit_bare, njit_part, njit_step, prefetch
-from kshot.records.flows import SEQUENCE_PACKETS
 
 BLOCK_FRAMES = 64
 """Frames decoded before the table sees the first of them."""
 _ROWS_IN_RESERVE = 40
 """More rows than one packet can fill: what the sweep ends, what is evicted for it, its own flow's last slice."""
-_SWEEP = 8
-"""Records looked at for each packet, in one of the six lists: more than one packet can add."""
-_SPARED = 4
-"""Records an eviction may pass over because packets came since they were queued (the clock algorithm)."""
-
-
-@njit_part
-def write_row(
-    words: Words, halves: Halves, floats: Floats, singles: Singles, octets: Octets, record: int, reason: int
-) -> None:
-    """Copy a flow into the export area."""
-    at = base_of(words, record)
-    row = words[C_ROWS] + words[C_ROWS_USED] * ROW_WORDS
-    words[C_ROWS_USED] += 1
-    words[C_FLOWS] += 1
-    if reason == END_EVICTED:
-        words[C_EVICTED] += 1
-    if record < words[C_SMALL_CAPACITY]:
-        replay_small(words, halves, floats, singles, octets, at, row)
-    else:
-        for i in range(FULL_WORDS):
-            words[row + i] = words[at + i]
-    words[row + STATUS] = (words[row + STATUS] & ~(7 << STATUS_REASON)) | (reason << STATUS_REASON)
-    packets = words[row + SIDES + SIDE_PACKETS] + words[row + SIDES + SIDE_WORDS + SIDE_PACKETS]
-    words[C_ROW_PACKETS] += min(SEQUENCE_PACKETS, packets)
-    to = row + FULL_WORDS
-    for side in range(2):
-        block = block_of(words, at, side)
-        words[to] = 0
-        if block:
-            begin = words[C_BLOCKS] + block * BLOCK_WORDS
-            for i in range(BLOCK_WORDS):
-                words[to + i] = words[begin + i]
-            words[to] &= BLOCK_CLOSED - 1
-            words[C_ROW_OCTETS] += words[to]
-        to += BLOCK_WORDS
-
-
-@njit_part
-def end_flow(
-    words: Words, halves: Halves, floats: Floats, singles: Singles, octets: Octets, record: int, reason: int
-) -> None:
-    """Write a flow out and forget it. One that TCP itself has closed keeps that as its reason."""
-    at = base_of(words, record)
-    status = words[at + STATUS]
-    write_row(
-        words,
-        halves,
-        floats,
-        singles,
-        octets,
-        record,
-        (status >> STATUS_REASON) & 7 if status & STATUS_CLOSED else reason,
-    )
-    clear_slot(words, find_slot(words, (status >> 32) & 0x7FFFFFFF, record))
-    take_from_list(words, halves, record)
-    free_blocks(words, at)
-    free_record(words, record)
-
-
-@njit_step
-def _last_time(words: Words, record: int, at: int) -> int:
-    """When the last packet of a record came, by packet time."""
-    if record >= words[C_SMALL_CAPACITY]:
-        return int64(words[at + LAST_TIME])
-    return int64(words[at + SMALL_TIMES + (1 if words[at + STATUS] & STATUS_SECOND else 0)])
-
-
-@njit_part
-def _move(
-    words: Words, halves: Halves, floats: Floats, singles: Singles, octets: Octets, record: int, which: int
-) -> None:
-    take_from_list(words, halves, record)
-    append_to_list(words, halves, record, which)
-
-
-@njit_part
-def _evict_small(words: Words, halves: Halves, floats: Floats, singles: Singles, octets: Octets, spared: int) -> bool:
-    """End the small record that is missed least: a closed one, the oldest one-packet flow, a two-packet one."""
-    for which in (LIST_CLOSED_SMALL, LIST_ONE, LIST_TWO):
-        record = words[C_HEADS + which]
-        if record == spared and record >= 0:
-            record = int64(halves[2 * words[C_LINKS] + 2 * record])
-        if record >= 0:
-            end_flow(words, halves, floats, singles, octets, record, END_EVICTED)
-            return True
-    return False
-
-
-@njit_part
-def _evict_full(words: Words, halves: Halves, floats: Floats, singles: Singles, octets: Octets) -> None:
-    """End the full record that is missed least: a closed one, one of few packets, the longest silent of the others."""
-    for which in (LIST_CLOSED_FULL, LIST_YOUNG, LIST_ESTABLISHED):
-        record = words[C_HEADS + which]
-        if record < 0:
-            continue
-        for _ in range(_SPARED):
-            at = base_of(words, record)
-            if words[at + TOUCHED] <= words[at + QUEUED]:
-                break
-            _move(words, halves, floats, singles, octets, record, which)
-            record = words[C_HEADS + which]
-        end_flow(words, halves, floats, singles, octets, record, END_EVICTED)
-        return
-
-
-@njit_part
-def sweep(words: Words, halves: Halves, floats: Floats, singles: Singles, octets: Octets) -> None:
-    """Look at the longest waiting records of one list, a list a call, and end those that are over.
-
-    A record is moved on only when its turn comes, not with each packet; its own time-out is tested exactly when a
-    packet arrives for it, so the sweep decides when a flow is written, never what is in it.
-    """
-    which = words[C_TURN]
-    limit = SLACK_NANOSECONDS
-    limit += LINGER_NANOSECONDS if which == LIST_CLOSED_SMALL or which == LIST_CLOSED_FULL else words[C_IDLE]
-    clock = words[C_CLOCK]
-    for _ in range(_SWEEP):
-        record = words[C_HEADS + which]
-        if record < 0:
-            return
-        at = base_of(words, record)
-        if record >= words[C_SMALL_CAPACITY] and clock - words[at + QUEUED] <= limit:
-            return
-        if clock - words[at + TOUCHED] > limit:
-            # The first packets after a pause come while the clock still waits for others to confirm it.
-            if 0 <= words[C_REFERENCE] - _last_time(words, record, at) <= limit:
-                words[at + TOUCHED] = clock
-                _move(words, halves, floats, singles, octets, record, which)
-            else:
-                end_flow(words, halves, floats, singles, octets, record, END_IDLE)
-        elif record < words[C_SMALL_CAPACITY]:
-            return
-        else:
-            _move(words, halves, floats, singles, octets, record, which)
-
-
-@njit_step
-def _advance_clock(words: Words, time: int) -> None:
-    """Let the meter's clock follow packet time, but never backwards, and never after a stray packet alone."""
-    if not words[C_STARTED]:
-        words[C_STARTED] = 1
-        words[C_REFERENCE] = time
-    step = time - words[C_REFERENCE]
-    if -STRAY_NANOSECONDS <= step <= STRAY_NANOSECONDS:
-        words[C_STRAYS] = 0
-    else:
-        words[C_STRAYS] += 1
-        if words[C_STRAYS] < STRAYS_CONFIRM:
-            return
-        words[C_STRAYS] = 0
-        words[C_REFERENCE] = time
-        step = min(step, 2 * words[C_IDLE])
-    if step > 0:
-        words[C_REFERENCE] = time
-        words[C_CLOCK] += step
-
-
-@njit_part
-def _join_fragment(words: Words, fields: Words, of: int, time: int) -> None:
-    """A first fragment leaves its flow behind for the later ones; a later one takes it over.
-
-    A set holds four; the longest unused gives way. A later fragment that finds none keeps its key without ports.
-    """
-    place = words[C_FRAGMENTS] + FRAGMENT_WORDS * FRAGMENT_WAYS * (
-        hash_key(fields, of + F_FRAGMENT_KEY, words[C_SEED]) & words[C_FRAGMENT_MASK]
-    )
-    chosen = place
-    found = False
-    for i in range(FRAGMENT_WAYS):
-        entry = place + i * FRAGMENT_WORDS
-        same = words[entry + FRAGMENT_FILLED] != 0
-        for j in range(KEY_WORDS):
-            same = same and words[entry + j] == fields[of + F_FRAGMENT_KEY + j]
-        if same:
-            chosen = entry
-            found = abs(time - words[entry + FRAGMENT_TIME]) <= FRAGMENT_NANOSECONDS
-            break
-        if words[entry + FRAGMENT_TIME] < words[chosen + FRAGMENT_TIME]:
-            chosen = entry
-    if fields[of + F_FRAGMENT] == 1:
-        for j in range(KEY_WORDS):
-            words[chosen + j] = fields[of + F_FRAGMENT_KEY + j]
-            words[chosen + KEY_WORDS + j] = fields[of + F_KEY + j]
-        words[chosen + FRAGMENT_SIDE] = fields[of + F_SIDE]
-        words[chosen + FRAGMENT_TIME] = time
-        words[chosen + FRAGMENT_FILLED] = 1
-    elif found:
-        for j in range(KEY_WORDS):
-            fields[of + F_KEY + j] = words[chosen + KEY_WORDS + j]
-        fields[of + F_SIDE] = words[chosen + FRAGMENT_SIDE]
-        fields[of + F_PROTOCOL] = fields[of + F_KEY + 4] & 255
-
-
-@njit_step
-def _settle_originator(status: int, side: int, flags: int) -> int:
-    """The side of the first SYN without ACK is the originator, or the other side than that of the first SYN+ACK."""
-    if flags & SYN and not status & STATUS_SYN:
-        originator = side if not flags & ACK else 1 - side
-        status = (status & ~STATUS_ORIGINATOR) | STATUS_SYN
-        if originator:
-            status |= STATUS_ORIGINATOR
-    return status
 
 
 @njit_step
@@ -363,7 +138,7 @@ def _keep(
     if block == 0:
         block = new_block(words)
         tries = 0
-        while block == 0 and tries < _SPARED and _evict_small(words, halves, floats, singles, octets, record):
+        while block == 0 and tries < SPARED and evict_small(words, halves, floats, singles, octets, record):
             block = new_block(words)
             tries += 1
         if block == 0:
@@ -392,7 +167,7 @@ def _open_flow(
     """A flow's first packet: a small record."""
     record = new_small(words)
     while record < 0:
-        _evict_small(words, halves, floats, singles, octets, -1)
+        evict_small(words, halves, floats, singles, octets, -1)
         record = new_small(words)
     at = base_of(words, record)
     for i in range(KEY_WORDS):
@@ -402,7 +177,7 @@ def _open_flow(
     if side:
         status |= STATUS_ORIGINATOR
     if fields[of + F_PROTOCOL] == 6:
-        status = _settle_originator(follow_tcp(status, side, fields[of + F_FLAGS]), side, fields[of + F_FLAGS])
+        status = settle_originator(follow_tcp(status, side, fields[of + F_FLAGS]), side, fields[of + F_FLAGS])
     words[at + TOUCHED] = words[C_CLOCK]
     words[at + STATUS] = status
     words[at + BLOCKS] = 0
@@ -440,7 +215,7 @@ def _promote(words: Words, halves: Halves, floats: Floats, singles: Singles, oct
     """Make a small record a full one; return its new number."""
     full = new_full(words)
     while full < 0:
-        _evict_full(words, halves, floats, singles, octets)
+        evict_full(words, halves, floats, singles, octets)
         full = new_full(words)
     small = base_of(words, record)
     at = base_of(words, full)
@@ -502,7 +277,7 @@ def _continue_flow(
     if fields[of + F_PROTOCOL] == 6:
         status = follow_tcp(status, side, fields[of + F_FLAGS])
         if small or words[at + TOTAL_PACKETS] == 2:
-            status = _settle_originator(status, side, fields[of + F_FLAGS])
+            status = settle_originator(status, side, fields[of + F_FLAGS])
     words[at + TOUCHED] = words[C_CLOCK]
     if small:
         status |= STATUS_SECOND | (side << (STATUS_SIDES + 1))
@@ -530,7 +305,7 @@ def _continue_flow(
             wanted = LIST_CLOSED_FULL
     words[at + STATUS] = status
     if wanted != which:
-        _move(words, halves, floats, singles, octets, record, wanted)
+        requeue(words, halves, floats, singles, octets, record, wanted)
     _keep(words, halves, floats, singles, octets, record, at, side, buffer, fields, of)
 
 
@@ -602,20 +377,6 @@ def _decode_block(
                     prefetch(words, at + GAPS)
 
 
-@njit_step
-def _due(words: Words) -> bool:
-    """Whether the sweep has anything to do in the list whose turn it is."""
-    which = words[C_TURN]
-    record = words[C_HEADS + which]
-    if record < 0:
-        return False
-    limit = SLACK_NANOSECONDS
-    limit += LINGER_NANOSECONDS if which == LIST_CLOSED_SMALL or which == LIST_CLOSED_FULL else words[C_IDLE]
-    at = base_of(words, record)
-    waiting = QUEUED if record >= words[C_SMALL_CAPACITY] else TOUCHED
-    return bool(words[C_CLOCK] - words[at + waiting] > limit)
-
-
 @njit_bare
 def meter_frames(
     words: Words,
@@ -653,8 +414,8 @@ def meter_frames(
                 return i
             of = (i - first) * FIELDS
             time = min(max(times[i], 0), LATEST_NANOSECONDS)
-            _advance_clock(words, time)
-            if _due(words):
+            advance_clock(words, time)
+            if due(words):
                 sweep(words, halves, floats, singles, octets)
             words[C_TURN] = words[C_TURN] + 1 if words[C_TURN] + 1 < LISTS else 0
             verdict = fields[of + F_VERDICT]
@@ -662,7 +423,7 @@ def meter_frames(
             if verdict != METERED:
                 continue
             if fields[of + F_FRAGMENT]:
-                _join_fragment(words, fields, of, time)
+                join_fragment(words, fields, of, time)
                 fields[of + F_HASH] = hash_key(fields, of + F_KEY, words[C_SEED])
             hashed = fields[of + F_HASH]
             wire = int64(max(wire_bytes[i], captured_bytes[i]))
@@ -670,7 +431,7 @@ def meter_frames(
             if record >= 0:
                 at = base_of(words, record)
                 status = words[at + STATUS]
-                last_time = _last_time(words, record, at)
+                last_time = last_time_of(words, record, at)
                 closed = status & STATUS_CLOSED
                 limit = LINGER_NANOSECONDS if closed else words[C_IDLE]
                 anew = closed and fields[of + F_FLAGS] & (SYN | ACK) == SYN
@@ -682,18 +443,3 @@ def meter_frames(
             else:
                 _open_flow(words, halves, floats, singles, octets, hashed, time, wire, buffer, fields, of)
     return n
-
-
-@njit_bare
-def end_all(words: Words, halves: Halves, floats: Floats, singles: Singles, octets: Octets) -> bool:
-    """End every open flow while the export area has room; return whether all are ended."""
-    words, halves, floats, singles, octets = bare(words), bare(halves), bare(floats), bare(singles), bare(octets)
-    for which in range(LISTS):
-        while words[C_HEADS + which] >= 0:
-            if words[C_ROWS_USED] >= words[C_ROW_CAPACITY]:
-                return False
-            record = words[C_HEADS + which]
-            # Whether the sweep came by in time is chance: what was silent for so long had ended by itself.
-            silent = words[C_REFERENCE] - _last_time(words, record, base_of(words, record)) > words[C_IDLE]
-            end_flow(words, halves, floats, singles, octets, record, END_IDLE if silent else END_INPUT)
-    return True
