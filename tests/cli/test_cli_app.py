@@ -58,6 +58,11 @@ SURFACE = {
     "data import": ["--from", "--map", "--quiet", "--replace", "--unverified", "-q"],
     "data list": ["--format", "--output", "-o"],
     "doctor": ["--warm"],
+    "train": sorted(
+        """--benign --checkpoint-every --corpus --data --device --k --label --learner --loop --minutes --mlflow --model
+        --model-set --n-way --out --pseudo-share --quiet --replace --resume --seed --set --steps --table --validate
+        -q""".split()
+    ),
     "threats list": ["--format", "--output", "-o"],
     "threats show": [],
     "threats remove": [],
@@ -86,7 +91,17 @@ def test_the_surface_changes_only_on_purpose() -> None:
 
 @pytest.mark.parametrize(
     "verb",
-    [[], ["flows"], ["learn"], ["scan"], ["doctor"], ["threats", "list"], ["threats", "show"], ["data", "import"]],
+    [
+        [],
+        ["flows"],
+        ["learn"],
+        ["scan"],
+        ["doctor"],
+        ["threats", "list"],
+        ["threats", "show"],
+        ["data", "import"],
+        ["train"],
+    ],
 )
 def test_help_has_examples(run: Run, verb: list[str]) -> None:
     ran = run(*verb, "--help")
