@@ -6,8 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from benchmarks.hostile import SLOW_SECONDS, _watched, corpus_files, made_corpus, meter, summary
+from benchmarks.hostile import SLOW_SECONDS, _watched, corpus_files, made_corpus, meter, resumed, summary
 from benchmarks.mutants import MUTATIONS, mutant, mutate
+from benchmarks.readers import made_tables, read
 
 
 def run(corpus: list[Path], count: int, seed: int, folder: Path) -> None:
@@ -64,3 +65,31 @@ def test_the_watcher_goes_on_behind_a_crash(tmp_path: Path) -> None:
     outcomes = list(_watched(3, 0, 2, tmp_path))
     assert [bool(outcome.fault) for outcome in outcomes] == [True, True]
     assert "2 mutants: 2 faults" in summary(outcomes, "mutants")
+
+
+def test_a_run_goes_on_behind_the_last_mutant_of_its_journal(tmp_path: Path) -> None:
+    made_corpus(tmp_path / "corpus")
+    journal = tmp_path / "journal"
+    first = resumed(journal, 3, 2, tmp_path / "corpus")
+    journal.write_text(journal.read_text().replace('"flows": ', '"flows": 77') + '{"name": "cut')
+    again = resumed(journal, 3, 3, tmp_path / "corpus")
+    assert [outcome.name for outcome in again[:2]] == [outcome.name for outcome in first]
+    assert all(outcome.flows >= 77 for outcome in again[:2])  # taken from the journal, not run again
+    assert again[2].name.startswith("mutant 2 ")
+    assert len(journal.read_text().splitlines()) == 3
+    with pytest.raises(SystemExit, match="another seed"):
+        resumed(journal, 4, 3, tmp_path / "corpus")
+
+
+def test_tables_and_logs_are_read_whole_and_damaged(tmp_path: Path) -> None:
+    files = made_tables(tmp_path / "tables")
+    for path in files:
+        outcome = read(path)
+        assert (outcome.refused, outcome.damage, outcome.fault) == ("", "", ""), path
+        assert outcome.flows in (2, 60, 300)
+    # Text alone: what is decoded apart takes half a second each; `python -m benchmarks.hostile --kind tables` has it.
+    corpus = [path for path in files if path.suffix in (".csv", ".gz", ".log")]
+    for index in range(60):
+        parent, data = mutant(index, 2, corpus)
+        (tmp_path / "mutant").write_bytes(data)
+        assert read(tmp_path / "mutant").fault == "", f"mutant {index} of {parent}"
