@@ -14,8 +14,8 @@ $(INSTALLED): pyproject.toml constraints.txt
 	$(BIN)/kshot doctor --warm
 	touch $@
 
-demo: $(INSTALLED)  ## the main job, on captures that the project makes itself
-	$(BIN)/python -m benchmarks.demo
+demo: $(INSTALLED)  ## the main job, on captures of real attacks that ship with kshot; writes out/demo/report.html
+	$(BIN)/kshot demo --output out/demo
 
 test: $(INSTALLED)  ## the whole suite
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup

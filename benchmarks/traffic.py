@@ -220,19 +220,6 @@ class Tunnel:
     flows: int
 
 
-@dataclass(frozen=True, slots=True)
-class Beacon:
-    """A bot that calls home over TLS: little said, again and again."""
-
-    host: str
-    server: str
-    period_seconds: float
-    jitter: float
-    asked_bytes: tuple[int, int]
-    told_bytes: tuple[int, int]
-    flows: int
-
-
 def tunnel(traffic: Traffic, start: float, length: float, told: Tunnel) -> None:
     """Add the tunnel's flows, each from a new port."""
     random = traffic.random
@@ -251,20 +238,6 @@ def tunnel(traffic: Traffic, start: float, length: float, told: Tunnel) -> None:
             answer = _answer(question, told.kind, [data])
             traffic.udp(time + random.uniform(0.02, 0.06), told.resolver, 53, told.host, port, answer)
             time += random.expovariate(1 / told.gap_seconds)
-
-
-def beacon(traffic: Traffic, start: float, length: float, told: Beacon) -> None:
-    """Add the bot's calls, evenly spaced but for the jitter."""
-    random = traffic.random
-    for number in range(told.flows):
-        time = start + number * told.period_seconds * (1 + told.jitter * random.uniform(-1, 1) / max(number, 1))
-        if time > start + length:
-            return
-        connection = Connection(traffic, time, told.host, told.server, 443, 0.045)
-        _tls(connection)
-        connection.say(0, b"\x17\x03\x03" + _noise(random, *told.asked_bytes))
-        connection.say(1, b"\x17\x03\x03" + _noise(random, *told.told_bytes))
-        connection.close()
 
 
 _DAY: tuple[tuple[Callable[[Traffic, float, str], None], float], ...] = (

@@ -48,6 +48,7 @@ SURFACE = {
             "--quiet",
             "-q",
             "--reference",
+            "--report",
             "--threats",
             "--unknown",
             "--verdicts",
@@ -57,6 +58,7 @@ SURFACE = {
     "data check": ["--quiet", "-q"],
     "data import": ["--from", "--map", "--quiet", "--replace", "--unverified", "-q"],
     "data list": ["--format", "--output", "-o"],
+    "demo": ["--open", "--output"],
     "doctor": ["--warm"],
     "train": sorted(
         """--benign --checkpoint-every --corpus --data --device --k --label --learner --loop --minutes --mlflow --model

@@ -85,6 +85,15 @@ def scan(
             rich_help_panel="Output",
         ),
     ] = None,
+    report: Annotated[
+        Path | None,
+        typer.Option(
+            "--report",
+            metavar="FILE",
+            help="Also write a page for the browser (.html), all in one file.",
+            rich_help_panel="Output",
+        ),
+    ] = None,
     fail_on: Annotated[
         FailOn | None, typer.Option("--fail-on", help="Exit with 3 when there are alerts.", rich_help_panel="Output")
     ] = None,
@@ -124,6 +133,13 @@ def scan(
 
         told = flags.choose_format(None, verdicts)
         write_frames([result.verdicts], result.verdicts.schema, "csv" if told in ("table", "eve") else told, verdicts)
+    if report is not None:
+        from kshot.cli.output import write_text
+        from kshot.report import render_page, report_of_scan
+
+        title = ", ".join(Path(name).name for name in inputs)
+        page = report_of_scan(records, known, result, reference=benign, title=title, made_by="kshot scan")
+        write_text([render_page(page)], report)
     damage = [*torn, *records.metering.damage, *(benign.metering.damage if benign else [])]
     for line in damage:
         messages.fault(line)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from kshot.report.charts import place_strip
-from kshot.report.contents import Evidence, Feature
-from kshot.report.markup import badge, facts, number, shown, table
+from kshot.report.contents import YES_OR_NO, Evidence, Feature
+from kshot.report.markup import badge, facts, number, shown, split_reason, table
 
 ABOUT = (
     "The loudest flow of an alert, feature by feature: its value, those of the shots most like it, and those of the "
@@ -62,12 +62,11 @@ def _one(evidence: Evidence, colours: Mapping[str, int]) -> str:
 
 def _how_far(feature: Feature) -> str:
     """The reason without the feature's name and value, which stand beside it."""
-    _, colon, rest = feature.text.partition(": ")
-    return rest if colon else feature.text
+    return split_reason(feature.text)[1] or feature.text
 
 
 def _value(feature: Feature, value: float) -> str:
-    if feature.unit == "yes or no":
+    if feature.unit == YES_OR_NO:
         return "none" if value != value else "yes" if value else "no"
     told = number(value)
     return f"{told} <small>{shown(feature.unit)}</small>" if feature.unit not in ("", "1") and value == value else told

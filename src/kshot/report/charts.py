@@ -36,7 +36,9 @@ def timeline(moments: NDArray[np.int64], lanes: Sequence[Lane], colours: Mapping
         found, missed = (np.histogram(part, edges)[0] for part in (lane.found, lane.missed))
         shapes = "".join(_span(first, last, edges) for first, last in lane.spans)
         shapes += _bars(found, 24, 24, "found", edges) + _bars(missed, -16, 26, "missed", edges)
-        told = f"{len(lane.found):,} found" + (f", {len(lane.missed):,} missed" if len(lane.missed) else "")
+        told = f"{len(lane.found):,}{' found' if lane.threat else ''}" + (
+            f", {len(lane.missed):,} missed" if len(lane.missed) else ""
+        )
         rows.append(_lane(lane.name, told, shapes, 42, css))
     ticks = [datetime.fromtimestamp((low + (high - low) * i / 4) / 1e9, UTC) for i in range(5)]
     axis = "".join(f"<span>{tick:%H:%M:%S}</span>" for tick in ticks)
@@ -108,7 +110,7 @@ def score_strips(scores: Scores, colours: Mapping[str, int]) -> str:
             label = _ODDS.get(power) or f"10⁻{str(power).translate(_RAISED)}"
             ticks.append(f'<span class="t{power}" style="left:{100.0 * at:.2f}%">{label}</span>')
     marks = f'<div class="marks">{"".join(ticks)}</div>'
-    axis = f'<div class="lane axis"><div class="who">of benign records</div>{marks}</div>'
+    axis = f'<div class="lane axis"><div class="who">as loud, of benign</div>{marks}</div>'
     return f'<div class="lanes strips">{line}{"".join(strips)}{axis}</div>'
 
 

@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 
 from kshot.records.alerts import ALERT_SCHEMA
 
+YES_OR_NO = "yes or no"
+"""The unit of a feature that is 1 or 0."""
+
 
 @dataclass(frozen=True, slots=True)
 class Tally:

@@ -16,7 +16,7 @@ from kshot.detection.panel import stack
 from kshot.detection.reference import ReferenceScale
 from kshot.features import FEATURE_COLUMNS, settle
 from kshot.records.threats import Threat
-from kshot.report.contents import Evidence, Feature
+from kshot.report.contents import YES_OR_NO, Evidence, Feature
 
 _REFERENCE_ROWS = 3_000
 """More would move no percentile by what an eye can see."""
@@ -100,14 +100,16 @@ class _Desk:
         place = self.places[reason.column]
         source = self.columns.cells[place].source
         meaning, unit = _MEANINGS.get(source, ("", ""))
-        if set(np.unique(self.values[~np.isnan(self.values[:, place]), place])) <= {0.0, 1.0} and unit in ("", None):
-            unit = "yes or no"
+        if set(np.unique(self.values[~np.isnan(self.values[:, place]), place])) <= {0.0, 1.0}:
+            unit = YES_OR_NO
+        elif reason.column != source:
+            unit = ""
         near = [[float(value) for value in self.values[which, place]] for which in (shots, benign)]
         out = [[self.scale.percentile(place, value) for value in side] for side in near]
         return Feature(
             reason.column,
             meaning,
-            unit if reason.column == source else "",
+            unit,
             reason.value,
             reason.percentile,
             reason.text,

@@ -38,7 +38,7 @@ def table(
         cells = []
         for place, ((title, css), cell) in enumerate(zip(head, row, strict=True)):
             tag, extra = ("th", ' scope="row" role="rowheader"') if place < row_heads else ("td", ' role="cell"')
-            cells.append(f'<{tag}{extra} class="{css}" data-title="{shown(title)}">{cell}</{tag}>')
+            cells.append(f'<{tag}{extra} class="{css}" data-title="{shown(title)}"><div>{cell}</div></{tag}>')
         lines.append(f'<tr role="row">{"".join(cells)}</tr>')
     # The roles are those the elements have by themselves; cards would take them away.
     return (
@@ -99,3 +99,13 @@ def facts(pairs: Iterable[tuple[str, str]], css: str) -> str:
     """A list of small figures: what, and its value."""
     told = "".join(f"<div><dt>{shown(what)}</dt><dd>{shown(value)}</dd></div>" for what, value in pairs)
     return f'<dl class="{css}">{told}</dl>'
+
+
+def split_reason(text: str) -> tuple[str, str]:
+    """A reason's feature with its value, and how far out it is; that the shots are there too goes without saying.
+
+    >>> split_reason("orig_ports_10s 100: above all of the reference, as the shots")
+    ('orig_ports_10s 100', 'above all of the reference')
+    """
+    what, _, rest = text.partition(": ")
+    return what, rest.removesuffix(", as the shots")

@@ -21,6 +21,7 @@ _WITH_TRUTH = (
 _WITHOUT_TRUTH = "Each bar counts the flows that alarmed; the shaded stretch is an alert."
 _SCORES = (
     "How surprising each record is as any of the threats: to the right of the dashed line it alarms. "
+    "The scale tells how few benign records are as loud for one threat; what is promised counts all threats together. "
     "The height of a bar grows with the logarithm of the count, so that a single record shows."
 )
 

@@ -49,17 +49,16 @@ def report_of_scan(
         reference: what it was calibrated on; without one, records that did not alarm stand for normal life.
     """
     seen = _Seen(records, result)
-    ranked = result.calibrated == "none"
     truth = known.truth[seen.rows] if known else None
     before = known.before.verdicts["alarm"].to_numpy() if known and known.before else None
     counted = tallies(truth, seen.alarm, seen.names, before) if truth is not None else []
     taught = known.taught if known else ""
     return Report(
         title=title,
-        lead=lead or _lead(result, ranked),
+        lead=lead or _lead(result),
         facts=_facts(records, result, seen),
         alerts=result.alerts,
-        ranked=ranked,
+        ranked=result.is_ranking,
         taught=taught,
         tallies=counted,
         moments=seen.moments,
@@ -85,15 +84,18 @@ class _Seen:
         )
 
 
-def _lead(result: ScanResult, ranked: bool) -> str:
-    if ranked:
+_WHERE = {"site": "the reference", "capture": "the input itself", "none": "kshot's laboratory"}
+
+
+def _lead(result: ScanResult) -> str:
+    if result.is_ranking:
         return "Nothing calibrates the scores of this input, so these are the top of a ranking and not alerts."
-    threats = result.alerts["threat"].n_unique()
-    where = "a reference of this network" if result.calibrated == "site" else "the input itself"
-    return (
-        f"{result.alerts.height:,} alert{'s' * (result.alerts.height != 1)} of {threats} threat{'s' * (threats != 1)}, "
-        f"at one false alarm in {1 / (result.false_alarm_rate or 1):,.0f} benign records, calibrated on {where}."
-    )
+    count, threats = result.alerts.height, result.alerts["threat"].n_unique()
+    told = f"{count:,} alert{'s' * (count != 1)} of {threats} threat{'s' * (threats != 1)}"
+    if result.calibrated == "none":
+        return f"{told}, measured on {_WHERE['none']}: no rate of false alarms is promised on this network."
+    rate = 1.0 / (result.false_alarm_rate or 1.0)
+    return f"{told}, at one false alarm in {rate:,.0f} benign records, calibrated on {_WHERE[result.calibrated]}."
 
 
 def _facts(records: Records, result: ScanResult, seen: _Seen) -> list[tuple[str, str]]:
@@ -102,11 +104,9 @@ def _facts(records: Records, result: ScanResult, seen: _Seen) -> list[tuple[str,
     facts.append(("alerts", f"{result.alerts.height:,}"))
     if len(seen.moments):
         facts.append(("time covered", f"{(seen.moments.max() - seen.moments.min()) / 1e9:,.0f} s"))
-    if result.false_alarm_rate is not None:
+    if result.false_alarm_rate is not None and result.calibrated != "none":
         facts.append(("false alarms promised", f"1 in {1 / result.false_alarm_rate:,.0f}"))
-    facts.append(
-        ("calibrated on", {"site": "the reference", "capture": "the input itself"}.get(result.calibrated, "nothing"))
-    )
+    facts.append(("calibrated on", "nothing" if result.is_ranking else _WHERE[result.calibrated]))
     return facts
 
 
@@ -162,7 +162,7 @@ def _scores(seen: _Seen, result: ScanResult, truth: pl.DataFrame | None, counted
             if tally.threat:
                 groups[tally.threat] = attack & (threats == tally.threat)
     threshold = None
-    if result.false_alarm_rate is not None and seen.alarm.any():
+    if not result.is_ranking and seen.alarm.any():
         threshold = float(seen.scores[seen.alarm].min())
     return Scores(seen.scores, groups, threshold)
 

@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 
 from kshot.report.contents import Tally
-from kshot.report.markup import badge, number, percent, share_bar, shown, table
+from kshot.report.markup import badge, number, percent, share_bar, shown, split_reason, table
 
 MOST_ALERTS = 500
 """Of a page; the loudest."""
@@ -39,6 +39,9 @@ def alerts_html(alerts: pl.DataFrame, title: str, colours: Mapping[str, int]) ->
 def _alert(alert: Mapping[str, Any], colours: Mapping[str, int]) -> tuple[str, ...]:
     first, last = alert["first_time"], alert["last_time"]
     seconds = (last - first).total_seconds() if first and last else None
+    reasons = "".join(
+        f"<li><b>{shown(what)}</b> {shown(rest)}</li>" for what, rest in map(split_reason, alert["reasons"])
+    )
     sides = (f'<span class="party">{shown(alert[side] or "?")}</span>' for side in ("originator", "responder"))
     return (
         badge(alert["threat"], colours),
@@ -49,7 +52,7 @@ def _alert(alert: Mapping[str, Any], colours: Mapping[str, int]) -> tuple[str, .
         _sorted_by(alert["p_value"], f"{alert['p_value']:.2g}") if alert["p_value"] is not None else "none",
         _sorted_by(alert["score"], number(alert["score"])),
         " ".join(f"<code>{shown(technique)}</code>" for technique in alert["attack"]),
-        f"<ul>{''.join(f'<li>{shown(reason)}</li>' for reason in alert['reasons'])}</ul>",
+        f"<ul>{reasons}</ul>",
     )
 
 
