@@ -86,7 +86,7 @@ class RelativeEncoder:
 
     def encode(self, rows: Frame) -> Cells:
         """Describe (n, d) rows; each alone, whatever the others."""
-        values = self._reader.read(rows)[:, self._order]
+        values = self._reader.read(rows, self._order)
         return self._compare(self._scale.cells(values, member=False), own=False)
 
     def _compare(self, cells: Floats, *, own: bool) -> Cells:
@@ -130,6 +130,7 @@ class _Scale:
         self.sorted_values = np.sort(values, axis=0)
         n = (~np.isnan(self.sorted_values)).sum(0)
         self._present = [self.sorted_values[:count, j] for j, count in enumerate(n)]
+        self._counts = n.astype(np.float64)
         self.absent = 1.0 - n / max(1, self.n_rows)
         steps = (np.diff(self.sorted_values, axis=0) > 0).sum(0)
         self.distinct = np.where(n > 0, steps + 1.0, 0.0)
@@ -140,36 +141,45 @@ class _Scale:
     def keep(self, order: NDArray[np.intp]) -> None:
         """Keep these columns, in this order."""
         self._present = [self._present[j] for j in order]
+        self._counts = self._counts[order]
         self.absent, self.distinct = self.absent[order], self.distinct[order]
         self._median, self._spread = self._median[order], self._spread[order]
 
     def surprise(self, values: Floats) -> Floats:
         """(d,) mean over (k, d) values of -ln the share of the reference at least as far out; missing ones say 0."""
-        out = np.zeros(values.shape)
-        for j, column in enumerate(self._present):
-            low, high = (np.searchsorted(column, values[:, j], side) for side in ("left", "right"))
-            share = (np.minimum(high, len(column) - low) + 0.5) / (len(column) + 0.5)
-            out[:, j] = np.where(np.isnan(values[:, j]), 0.0, -np.log(np.minimum(share, 1.0)))
-        return np.asarray(np.sort(out, axis=0).mean(0) if len(out) else np.zeros(values.shape[1]), np.float64)
+        if not len(values):
+            return np.zeros(values.shape[1])
+        low, high = self._places(values)
+        share = (np.minimum(high, self._counts - low) + 0.5) / (self._counts + 0.5)
+        out = np.where(np.isnan(values), 0.0, -np.log(np.minimum(share, 1.0)))
+        return np.asarray(np.sort(out, axis=0).mean(0), np.float64)
 
     def cells(self, values: Floats, *, member: bool) -> Floats:
         """(n, d) values -> (n, d, 7): the channels up to `missing`; a `member` does not count itself."""
         missing = np.isnan(values)
+        low, high = self._places(values)
+        total = np.maximum(self._counts - member, 0.0)
+        tied = np.maximum(high - low - member, 0.0)
+        filled = np.where(missing, self._median, values)
         out = np.zeros((*values.shape, 7))
         out[..., 0] = 1.0
-        for j, column in enumerate(self._present):
-            low, high = (np.searchsorted(column, values[:, j], side) for side in ("left", "right"))
-            total = len(column) - member
-            tied = np.maximum(high - low - member, 0)
-            out[:, j, 1] = np.clip(ndtri((low + 0.5 * (tied + 1.0)) / (total + 1.0)), -_CLIP_RANK, _CLIP_RANK)
-            out[:, j, 3] = np.log((tied + 0.5) / (total + 0.5)) / np.log(2.0 * total + 2.0) if total > 0 else 0.0
-            out[:, j, 4] = (low == 0) & (tied == 0)
-            out[:, j, 5] = (low == total) & (tied == 0)
-        filled = np.where(missing, self._median, values)
+        rank = np.clip((low + 0.5 * (tied + 1.0)) / (total + 1.0), 0.0, 1.0)
+        out[..., 1] = np.clip(ndtri(rank), -_CLIP_RANK, _CLIP_RANK)
         out[..., 2] = np.arcsinh(np.clip((filled - self._median) / self._spread, -1e15, 1e15))
+        out[..., 3] = np.where(total > 0, np.log((tied + 0.5) / (total + 0.5)) / np.log(2.0 * total + 2.0), 0.0)
+        out[..., 4] = (low == 0) & (tied == 0)
+        out[..., 5] = (low == total) & (tied == 0)
         out[missing, 1:6] = 0.0
         out[..., 6] = missing
         return out
+
+    def _places(self, values: Floats) -> tuple[Floats, Floats]:
+        """(n, d) how many of the reference are less than each value, and how many are at most as great."""
+        low, high = np.empty(values.shape), np.empty(values.shape)
+        for j, column in enumerate(self._present):
+            low[:, j] = column.searchsorted(values[:, j], "left")
+            high[:, j] = column.searchsorted(values[:, j], "right")
+        return low, high
 
 
 def _canonical(surprise: Floats, sorted_values: Floats, names: list[str]) -> NDArray[np.intp]:

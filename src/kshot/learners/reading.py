@@ -70,47 +70,49 @@ class Reader:
         self.names = known.columns
         schema = known.schema
         plans = [
-            _Plan(name, "number", {}) if schema[name].is_numeric() else _plan(known[name], shown[name])
+            _Plan(name, "number", {}) if _holds_numbers(schema[name]) else _plan(known[name], shown[name])
             for name in self.names
         ]
         self._plans = [plan for plan in plans if plan is not None]
         self.columns = [column for plan in self._plans for column in plan.columns]
         """Names of the d numeric columns that `read` gives."""
         widths = np.cumsum([0, *(len(plan.columns) for plan in self._plans)])
+        self._source = [plan.name for plan in self._plans for _ in plan.columns]
         self._first = {plan.name: int(at) for plan, at in zip(self._plans, widths, strict=False)}
         if not self.columns:
             raise LearnerInputError("no column holds numbers, truth values or texts; give one that does")
         self.packets = np.array([_packet(name) for name in self.columns], np.int64)
         """(d,) which of the first packets' cells a column is: 1..8 sizes, 9..16 pauses, 0 anything else."""
 
-    def read(self, rows: Frame) -> Floats:
-        """Return (n, d) numbers, NaN where missing.
+    def read(self, rows: Frame, order: NDArray[np.intp] | None = None) -> Floats:
+        """Return (n, d) numbers, NaN where missing; with `order` only those columns, in that order.
 
         Raises:
             LearnerInputError: a column is lacking.
         """
         frame = as_frame(rows, self.names)
-        lacking = [name for name in self.names if name not in frame.columns]
+        there = set(frame.columns)
+        lacking = [name for name in self.names if name not in there]
         if lacking:
             raise LearnerInputError(f"the rows lack the column {lacking[0]}, which the reference has")
+        order = np.arange(len(self.columns)) if order is None else order
+        out = np.full((len(frame), len(self.columns)), np.nan)
         if not len(frame):
-            return np.empty((0, len(self.columns)))
-        out = np.empty((len(frame), len(self.columns)))
-        # All columns of numbers in one go: what a frame library asks for each call is more than the work.
+            return out[:, order]
+        wanted = {self._source[i] for i in order}
         schema = frame.schema
-        numbers = {plan.name for plan in self._plans if schema[plan.name].is_numeric() and plan.kind == "number"}
+        # All columns of numbers in one go: what a frame library asks for each call is more than the work.
+        numbers = [
+            p.name for p in self._plans if p.kind == "number" and p.name in wanted and _holds_numbers(schema[p.name])
+        ]
         if numbers:
-            named = [name for name in self.names if name in numbers]
-            block = frame.select(pl.col(named).cast(pl.Float64)).to_numpy()
-            out[:, self._at(named)] = np.clip(block, -1e30, 1e30)
+            block = frame.select(pl.col(numbers).cast(pl.Float64)).to_numpy()
+            out[:, [self._first[name] for name in numbers]] = np.clip(block, -1e30, 1e30)
         for plan in self._plans:
-            if plan.name not in numbers:
+            if plan.name in wanted and plan.name not in numbers:
                 at = self._first[plan.name]
                 out[:, at : at + len(plan.columns)] = _read(plan, frame[plan.name])
-        return out
-
-    def _at(self, names: Sequence[str]) -> list[int]:
-        return [self._first[name] for name in names]
+        return out[:, order]
 
 
 def as_frame(rows: Frame, names: Sequence[str] | None = None) -> pl.DataFrame:
@@ -146,8 +148,6 @@ def _packet(name: str) -> int:
 
 def _plan(known: pl.Series, shown: pl.Series) -> _Plan | None:
     name, dtype = known.name, known.dtype
-    if dtype.is_numeric() or dtype == pl.Boolean or dtype == pl.Null:
-        return _Plan(name, "number", {})
     if dtype != pl.String and not isinstance(dtype, pl.Categorical | pl.Enum):
         return None
     counts = Counter(value for value in known.cast(pl.String).to_list() if value is not None)
@@ -162,6 +162,10 @@ def _plan(known: pl.Series, shown: pl.Series) -> _Plan | None:
     # The commonest values of the shots; ties by name, so that the order of rows changes nothing.
     common = sorted(of_shots.items(), key=lambda pair: (-pair[1], pair[0]))
     return _Plan(name, "category", shares, tuple(value for value, _ in common[:_SHOT_LEVELS]))
+
+
+def _holds_numbers(dtype: pl.DataType) -> bool:
+    return dtype.is_numeric() or dtype in (pl.Boolean, pl.Null)
 
 
 def _is_number(text: str) -> bool:
