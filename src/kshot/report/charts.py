@@ -17,7 +17,9 @@ _BINS = 200
 _NORMAL = NormalDist()
 _FURTHEST = 3.3
 """Normal quantile at the edges of a feature's strip: 1 in 2,000."""
-_POWERS = (0, 1, 2, 3, 4, 6, 10, 20, 50, 100)
+_FAR = 30.0
+"""Scores beyond are drawn there: one strange record must not press all others into a corner."""
+_POWERS = (0, 1, 2, 3, 4, 6, 8, 10, 12)
 _ODDS = {0: "any", 1: "1 in 10", 2: "1 in 100", 3: "1 in 1,000", 4: "1 in 10⁴"}
 _RAISED = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 """A score is -ln of the share of benign records that score as high; ticks are such shares."""
@@ -81,19 +83,19 @@ def _span(first: int, last: int, edges: NDArray[np.float64]) -> str:
 
 def score_strips(scores: Scores, colours: Mapping[str, int]) -> str:
     """A strip for each group: how many records have which score; the threshold runs through all."""
-    values = np.maximum(scores.values, 0.0)
-    far = max(float(np.log1p(values.max(initial=1.0))), 2.5) * 1.01
+    far = min(max(float(scores.values.max(initial=0.0)), 8.0) * 1.01, _FAR)
+    values = np.clip(scores.values, 0.0, far)
     edges = np.linspace(0.0, far, 121)
     strips = []
     for name, chosen in scores.groups.items():
-        counts = np.histogram(np.log1p(values[chosen]), edges)[0]
+        counts = np.histogram(values[chosen], edges)[0]
         css = tone(name, colours)
         most = np.log1p(counts.max(initial=1))
         wide = _WIDE / len(counts)
         parts = []
         for place in np.flatnonzero(counts):
             tall = max(3.0, 34.0 * float(np.log1p(counts[place]) / most))
-            begin, end = np.expm1(edges[place : place + 2])
+            begin, end = edges[place : place + 2]
             box = f'x="{place * wide:.1f}" y="{34 - tall:.1f}" width="{wide:.1f}" height="{tall:.1f}"'
             parts.append(
                 f'<rect class="found" {box}><title>score {begin:.1f} to {end:.1f}: {counts[place]:,}</title></rect>'
@@ -101,12 +103,12 @@ def score_strips(scores: Scores, colours: Mapping[str, int]) -> str:
         strips.append(_lane(name, f"{int(chosen.sum()):,}", "".join(parts), 34, css))
     line = ""
     if scores.threshold is not None:
-        at = 100.0 * float(np.log1p(max(scores.threshold, 0.0))) / far
+        at = 100.0 * min(max(scores.threshold, 0.0) / far, 1.0)
         line = f'<div class="over"><i style="left:{at:.2f}%"><em>alarm</em></i></div>'
     ticks = []
     for power in _POWERS:
-        at = float(np.log1p(power * np.log(10.0))) / far
-        if at <= 1.0:
+        at = power * float(np.log(10.0)) / far
+        if at < 0.97:
             label = _ODDS.get(power) or f"10⁻{str(power).translate(_RAISED)}"
             ticks.append(f'<span class="t{power}" style="left:{100.0 * at:.2f}%">{label}</span>')
     marks = f'<div class="marks">{"".join(ticks)}</div>'
