@@ -101,7 +101,7 @@ def dumped(record: dict[str, Any], separators: tuple[str, str]) -> str:
     return json.dumps(record, separators=separators)
 
 
-records = st.dictionaries(st.sampled_from(["a", "b", "id.x", "id", "tags", "z"]), values, max_size=6)
+records = st.dictionaries(st.sampled_from(["a", "b", "id.x", "tags", "z", "a_key_of_many_letters"]), values, max_size=6)
 
 
 @settings(max_examples=200, deadline=None)
@@ -137,6 +137,15 @@ def other_values(value: Any, chance: random.Random) -> Any:
     return chance.choice(
         [None, True, 0, -1.5, 10 ** chance.randrange(30), "", "x" * chance.randrange(20), 'a"\\b', "é"]
     )
+
+
+def test_damage_to_any_byte_of_a_key_is_seen_along_a_known_path() -> None:
+    line = b'{"a":1,"a_key_of_many_letters":2,"b":{"c":"x"}}\n'
+    for at in range(len(line) - 1):
+        damaged = line[:at] + b"\x01" + line[at + 1 :]
+        statuses, _, _ = scan(line + damaged + line)
+        assert statuses[0] == statuses[2] == GOOD
+        assert statuses[1] != GOOD, damaged
 
 
 def test_lines_of_ever_new_shapes_are_read_when_no_room_is_left_to_learn_them() -> None:
