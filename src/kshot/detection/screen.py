@@ -13,13 +13,9 @@ from kshot.detection.forest import grow
 from kshot.detection.reference import Cells, ReferenceScale
 
 Floats = NDArray[np.float64]
-_TREES = 400
-_BAG_SHARE, _LEAST_BAG = 0.1, 200
-"""Of the unlabelled rows that a tree sees: few, so that most trees see little or nothing of a small attack hidden among
-them, and take its records, when asked, for what they are (bagging on unlabelled data: Mordelet and Vert 2014)."""
-_LEAF_SHARE = 0.025
-"""Of the bag in every leaf at least: trees grown to the end would wall the shots off from their own kind."""
-_MOST_SHARE = 0.63
+_TREES = 200
+_LEAF_SHARE = 0.03
+"""Of the rows in every leaf at least: trees grown to the end would wall the shots off from their own kind."""
 _CHUNK_ROWS = 20_000
 
 
@@ -34,11 +30,8 @@ def resembling(
     columns = Columns.learn(support, unlabelled)
     values, _ = columns.read(support)
     scale = ReferenceScale(values[unlabelled])
-    n = int(unlabelled.sum())
-    share = min(_MOST_SHARE, max(_BAG_SHARE, _LEAST_BAG / max(1, n)))
-    min_leaf = max(2, int(_LEAF_SHARE * share * n))
-    views = _views(scale.cells(values))
-    forest, held_out = grow(views, labels, _TREES, rng, hold_out_shots=False, min_leaf=min_leaf, share_kept=share)
+    min_leaf = max(2, int(_LEAF_SHARE * unlabelled.sum()))
+    forest, held_out = grow(_views(scale.cells(values)), labels, _TREES, rng, hold_out_shots=False, min_leaf=min_leaf)
 
     def of_others(frame: pl.DataFrame) -> Floats:
         parts = [np.empty((0, held_out.shape[1]))]
