@@ -17,7 +17,7 @@ import tomli_w
 from label import label_flows, read_truth
 
 from kshot.features import FeatureExtractor, fingerprint
-from kshot.intel import teach
+from kshot.intel import teach, thin
 from kshot.records.threats import Threat
 from kshot.store import ThreatStore
 from kshot.stream.metering import MeterOptions, meter
@@ -44,9 +44,10 @@ def labelled_features(run: Path) -> pl.DataFrame:
 
 
 def shots_of(runs: list[pl.DataFrame], labels: list[str], rng: np.random.Generator) -> pl.DataFrame:
-    """At most `MOST_SHOTS` flows of the attack's, drawn at random, each label and run with its share of places.
+    """At most `MOST_SHOTS` flows of the attack's, each label and run with its share of places.
 
-    Places that a small group leaves go to the larger ones, so that no tool drowns another.
+    Half of a share is drawn at random, for what is usual, half of it lies far apart, for what is rare. Places that a
+    small group leaves go to the larger ones, so that no tool drowns another.
     """
     groups = []
     for run in runs:
@@ -57,8 +58,11 @@ def shots_of(runs: list[pl.DataFrame], labels: list[str], rng: np.random.Generat
     groups.sort(key=len)
     picked, left = [], MOST_SHOTS
     for number, group in enumerate(groups):
-        rows = rng.permutation(group.height)[: left // (len(groups) - number)]
-        picked.append(group[np.sort(rows)])
+        share = left // (len(groups) - number)
+        usual, rest = np.split(rng.permutation(group.height), [share // 2])
+        rare = thin(group[rest], share - len(usual), rng)
+        rows = np.sort(np.concatenate([usual, rest[rare]]))
+        picked.append(group[rows])
         left -= len(rows)
     return pl.concat(picked)
 

@@ -9,7 +9,7 @@ import pytest
 from kshot.features import fingerprint
 from kshot.records.threats import Threat
 from kshot.store import builtin_reference, builtin_threat
-from kshot.stream.laboratory import Laboratory, Sighting
+from kshot.stream.laboratory import Laboratory
 from kshot.stream.metering import Metering
 from kshot.stream.pipeline import Records, scan
 
@@ -44,7 +44,6 @@ def test_each_record_is_judged_by_itself(laboratory: Laboratory, others: pl.Data
     together, few = bench.judge(others), bench.judge(others[rows])
     assert np.array_equal(together.threat[rows], few.threat)
     assert np.allclose(together.p_value[rows], few.p_value)
-    assert np.array_equal(together.is_of_kind[rows], few.is_of_kind)
 
 
 def test_a_record_without_a_past_is_judged_by_what_it_tells(laboratory: Laboratory, others: pl.DataFrame) -> None:
@@ -57,11 +56,11 @@ def test_a_record_without_a_past_is_judged_by_what_it_tells(laboratory: Laborato
     assert laboratory.bench(others.columns).judge(lone).alarms(0.001).mean() > 0.5
 
 
-def test_what_is_rare_but_of_no_kind_is_silent() -> None:
-    sighting = Sighting(
-        np.array(["a", "a"], dtype=object), np.ones(2), np.array([0.0001, 0.0001]), np.array([True, False]), 0.0001
-    )
-    assert sighting.alarms(0.001).tolist() == [True, False]
+def test_what_is_of_no_kind_with_the_examples_is_silent(laboratory: Laboratory, others: pl.DataFrame) -> None:
+    scans = others[-40:-20]
+    strange = scans.with_columns(pl.lit("quic", scans.schema["service"]).alias("service"))
+    sighting = laboratory.bench(others.columns).judge(strange)
+    assert not sighting.alarms(0.001)[sighting.threat == "port-scan"].any()
 
 
 def _records(features: pl.DataFrame) -> Records:

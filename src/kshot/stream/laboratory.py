@@ -35,18 +35,14 @@ class Sighting:
     score: Floats
     """(n,) surprise among the laboratory's benign records; ranks all records."""
     p_value: Floats
-    """(n,) alarm p-value on the laboratory's benign records: no promise for another network."""
-    is_of_kind: NDArray[np.bool_]
-    """(n,) whether each is of a kind with the examples of its threat."""
+    """(n,) the chance that one of the laboratory's benign records looks so much like a threat and is of a kind with its
+    examples: no promise for another network. 1 where the record itself is of no kind with them."""
     attainable: float
     """The least p-value there can be."""
 
     def alarms(self, rate: float) -> NDArray[np.bool_]:
-        """(n,) which records are to be told of: rare in the laboratory, and of a kind with the threat's examples.
-
-        A record of a stranger's network may be unlike the laboratory in a hundred ways and no attack.
-        """
-        return (self.p_value <= max(rate, self.attainable) * (1.0 + 1e-12)) & self.is_of_kind
+        """(n,) which records are to be told of."""
+        return self.p_value <= max(rate, self.attainable) * (1.0 + 1e-12)
 
 
 class Laboratory:
@@ -104,7 +100,7 @@ class Bench:
         A missing past would else count for the usual one, and a capture of one flow would hold benign flows only.
         """
         n = features.height
-        threat, of_kind = np.full(n, "", dtype=object), np.zeros(n, bool)
+        threat = np.full(n, "", dtype=object)
         score, p_value = np.zeros(n), np.ones(n)
         has_past = self._has_past(features)
         attainable = 0.0
@@ -113,9 +109,9 @@ class Bench:
             if not len(rows):
                 continue
             stand = self._stand(past)
-            threat[rows], score[rows], p_value[rows], of_kind[rows] = stand.judge(features[rows])
+            threat[rows], score[rows], p_value[rows] = stand.judge(features[rows])
             attainable = max(attainable, stand.attainable)
-        return Sighting(threat, score, p_value, of_kind, attainable)
+        return Sighting(threat, score, p_value, attainable)
 
     def explain(self, features: pl.DataFrame, threats: Sequence[str], top: int = 3) -> list[list[str]]:
         """The `top` reasons why each record looks like its threat, one line each."""
@@ -154,19 +150,30 @@ class _Stand:
         rng = np.random.default_rng(random_state)
         self._detector = Detector(support, labels, rng, n_trees=_TREES, max_reference=_REFERENCE)
         self._panel = Panel(names, self._detector)
-        calibration = self._detector.calibration(unknown=False)
-        self.attainable = calibration.attainable if calibration else float("nan")
+        unseen = np.setdiff1d(np.flatnonzero(labels == 0), self._detector.rows)
+        self.attainable = 1.0 / (len(unseen) + 1)
+        _, score, of_kind = self._look(support[unseen])
+        self._benign = np.sort(score[of_kind])
 
-    def judge(self, features: pl.DataFrame) -> tuple[NDArray[np.object_], Floats, Floats, NDArray[np.bool_]]:
-        """Threat, score, p-value and whether it is of a kind with it, of each record."""
-        queries = settle(features.select(self._reference.columns), self._reference)
-        judged = self._detector.judge(queries, unknown=False)
+    def judge(self, features: pl.DataFrame) -> tuple[NDArray[np.object_], Floats, Floats]:
+        """Threat, score and p-value of each record.
+
+        A record of a stranger's network may be unlike the laboratory in a hundred ways and no attack: one that is of
+        no kind with the threat's examples has p-value 1. The others are conformal over both questions together.
+        """
+        threat, score, of_kind = self._look(settle(features.select(self._reference.columns), self._reference))
+        as_loud = len(self._benign) - np.searchsorted(self._benign, score, side="left")
+        return threat, score, np.where(of_kind, (1.0 + as_loud) * self.attainable, 1.0)
+
+    def _look(self, settled: pl.DataFrame) -> tuple[NDArray[np.object_], Floats, NDArray[np.bool_]]:
+        """Of each record the threat that it is most like, how surprising that is, and whether it is of a kind."""
+        judged = self._detector.judge(settled, unknown=False)
         threat = np.array(self._panel.names, dtype=object)[judged.best]
-        of_kind = np.zeros(len(queries), bool)
+        of_kind = np.zeros(len(settled), bool)
         for name, shots in self._shots.items():
             rows = np.flatnonzero(threat == name)
-            of_kind[rows] = is_of_kind(shots, queries[rows])
-        return threat, judged.surprises.max(1), judged.p_values, of_kind
+            of_kind[rows] = is_of_kind(shots, settled[rows])
+        return threat, judged.surprises.max(1), of_kind
 
     def explain(self, features: pl.DataFrame, threats: Sequence[str], top: int) -> list[list[str]]:
         queries = settle(features.select(self._reference.columns), self._reference)
