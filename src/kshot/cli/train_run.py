@@ -63,7 +63,10 @@ class Run:
             write_folder(place, save_training(state, self.learner, self.inputs))
 
         parameters = {"learner": self.learner.name, **dataclasses.asdict(self.config)}
-        with training_bar(self.config.steps, training.step, messages) as show, mlflow_log(mlflow, parameters) as log:
+        with (
+            training_bar(self.config.steps, training.step, messages) as show,
+            mlflow_log(mlflow, parameters, messages) as log,
+        ):
             watcher = TrainingWatcher(
                 self.out / METRICS,
                 save,

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from kshot.cli.messages import Messages
-from kshot.errors import MissingExtraError
+from kshot.errors import InputError, MissingExtraError
 from kshot.learners.outer_loop import Watcher
 from kshot.learners.training import Progress, Training
 from kshot.store import output_error
@@ -108,28 +108,49 @@ def training_bar(total: int, done: int, messages: Messages) -> Iterator[Callable
 
 @contextlib.contextmanager
 def mlflow_log(
-    where: str | None, parameters: dict[str, Any]
+    where: str | None, parameters: dict[str, Any], messages: Messages
 ) -> Iterator[Callable[[dict[str, float], int], None] | None]:
-    """Log to an MLflow tracking server or folder; None without one.
+    """Log to the MLflow tracking server `where`; None without one.
+
+    A server that fails later on ends the logging, not the training.
 
     Raises:
         MissingExtraError: MLflow is not installed.
+        InputError: nothing can be logged there.
     """
     if where is None:
         yield None
         return
     try:
         import mlflow
+        from mlflow.exceptions import MlflowException
     except ImportError as error:
         raise MissingExtraError("--mlflow", "mlflow") from error
-    mlflow.set_tracking_uri(where)
-    with mlflow.start_run():
+    failed: list[bool] = []
+
+    def log(numbers: dict[str, float], step: int) -> None:
+        try:
+            if not failed:
+                mlflow.log_metrics(numbers, step=step)
+        except (MlflowException, OSError) as error:
+            failed.append(True)
+            messages.fault(f"--mlflow {where}: {_one_line(error)}; goes on without")
+
+    try:
+        mlflow.set_tracking_uri(where)
+        mlflow.start_run()
         mlflow.log_params(parameters)
-
-        def log(numbers: dict[str, float], step: int) -> None:
-            mlflow.log_metrics(numbers, step=step)
-
+    except (MlflowException, OSError) as error:
+        raise InputError(f"--mlflow {where}", _one_line(error)) from error
+    try:
         yield log
+    finally:
+        with contextlib.suppress(MlflowException, OSError):
+            mlflow.end_run()
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
 
 
 def _keep_until(metrics: Path, done: int) -> None:

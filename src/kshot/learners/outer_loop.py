@@ -15,9 +15,9 @@ from kshot.learners.training import Progress, Trainable, Training
 class OuterLoop:
     """How to train across tasks: minimise J = sum_t L(T_t) + lambda R, in steps of `tasks_per_step` tasks.
 
-    R is the squared length of the weights (`l2`) and of the gradient of the sum (`gradient_norm`, as in double
-    backpropagation, Drucker and LeCun 1992). Each step divides J by its number of tasks, so that rates and clipping
-    mean the same for every batch size.
+    A step descends on J / T, the mean task loss plus `l2` times the squared length of the weights plus
+    `gradient_norm` times the squared length of the mean loss's gradient (double backpropagation, Drucker and LeCun
+    1992): the two are lambda / T, so that rates and clipping mean the same for every batch size.
     """
 
     steps: int = 2000
