@@ -17,6 +17,7 @@ MODULES = (
     "verdict",
     "logs",
     "hostile",
+    "meta",
 )
 """The demo is no benchmark: `make demo` runs it."""
 
