@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from kshot import __version__
-from kshot.cli import data, demo, doctor, flows, learn, scan, threats, train
+from kshot.cli import bench, data, demo, doctor, flows, learn, scan, threats, train
 from kshot.cli.clean import clean
 from kshot.cli.messages import ReaderGoneError
 from kshot.errors import InternalError, UserError
@@ -31,6 +31,7 @@ app.command("scan")(scan.scan)
 app.add_typer(threats.app, name="threats")
 app.add_typer(data.app, name="data")
 app.command("train")(train.train)
+app.command("bench")(bench.bench)
 app.command("demo")(demo.demo)
 app.command("doctor")(doctor.doctor)
 

@@ -31,15 +31,16 @@ class Skipped:
 def headline_episodes(
     tables: Sequence[LabelledTable],
     shape: TaskShape = HEADLINE,
-    repetitions: int = 5,
+    repetitions: int | Sequence[int] = 5,
     seed: int = REFERENCE_SEED,
     skipped: list[Skipped] | None = None,
 ) -> Iterator[Episode]:
     """Give one new threat against the reference: for each table, each family, each repetition.
 
     An episode depends on `seed`, the repetition, the table's and the family's name alone, so that runs with more
-    tables or repetitions hold the same ones. What cannot be drawn is told in `skipped`. Tables without groups give
-    exactly the episodes of the reference implementation (`reference_table` prepares them as it does).
+    tables or repetitions (a count, or the numbers of some) hold the same ones. What cannot be drawn is told in
+    `skipped`. Tables without groups give exactly the episodes of the reference implementation (`reference_table`
+    prepares them as it does).
 
     Raises:
         EpisodeError: `shape` is not of one family.
@@ -57,7 +58,7 @@ def headline_episodes(
             continue
         skipped += [Skipped(table.name, family, why) for family, why in usable_families(table, shape)[1].items()]
         for family in families:
-            for repetition in range(repetitions):
+            for repetition in _numbered(repetitions):
                 key = (seed, repetition, zlib.crc32((table.name + family).encode()))
                 drawn = _draw(table, _always(family), shape, key, repetition)
                 if isinstance(drawn, EpisodeError):
@@ -69,7 +70,7 @@ def headline_episodes(
 def n_way_episodes(
     tables: Sequence[LabelledTable],
     shape: TaskShape,
-    repetitions: int = 5,
+    repetitions: int | Sequence[int] = 5,
     seed: int = REFERENCE_SEED,
     skipped: list[Skipped] | None = None,
 ) -> Iterator[Episode]:
@@ -91,13 +92,17 @@ def n_way_episodes(
             chosen = [families[i] for i in rng.permutation(len(families))[: shape.n_way + shape.n_unknown]]
             return chosen[: shape.n_way], chosen[shape.n_way :]
 
-        for repetition in range(repetitions):
+        for repetition in _numbered(repetitions):
             key = (seed, repetition, zlib.crc32(f"{table.name}/{shape.n_way}+{shape.n_unknown}".encode()))
             drawn = _draw(table, by_lot, shape, key, repetition)
             if isinstance(drawn, EpisodeError):
                 skipped.append(Skipped(table.name, "", str(drawn)))
                 break
             yield drawn
+
+
+def _numbered(repetitions: int | Sequence[int]) -> Sequence[int]:
+    return range(repetitions) if isinstance(repetitions, int) else repetitions
 
 
 def _always(family: str) -> Callable[[np.random.Generator], tuple[list[str], list[str]]]:

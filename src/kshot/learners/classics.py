@@ -70,7 +70,9 @@ class OneHot:
             elif not (column.dtype.is_numeric() or column.dtype == pl.Boolean):
                 continue
             self._plans.append((name, None))
-        varies = np.ptp(self._numbers(support), 0) > 0
+        with np.errstate(invalid="ignore"):
+            # A column that has NaN among these rows goes too: the reference protocol drops it, if not on purpose.
+            varies = np.ptp(self._cells(support), 0) > 0
         self._kept = varies if varies.any() else np.ones(len(varies), bool)
 
     def __call__(self, rows: Frame) -> Floats:
@@ -78,6 +80,9 @@ class OneHot:
         return self._numbers(rows)[:, self._kept]
 
     def _numbers(self, rows: Frame) -> Floats:
+        return np.nan_to_num(self._cells(rows), nan=-1.0, posinf=1e12, neginf=-1e12)
+
+    def _cells(self, rows: Frame) -> Floats:
         frame = as_frame(rows)
         lacking = [name for name, _ in self._plans if name not in frame.columns]
         if lacking:
@@ -89,7 +94,7 @@ class OneHot:
                 out[:, j] = (column.cast(pl.String) == level).fill_null(False).to_numpy()
             else:
                 out[:, j] = column.cast(pl.Float64, strict=False).fill_null(-1.0).to_numpy()
-        return np.nan_to_num(out, nan=-1.0, posinf=1e12, neginf=-1e12)
+        return out
 
 
 class Fitted(Adapted):

@@ -28,13 +28,17 @@ _SCORES = (
 
 def render_page(report: Report) -> str:
     """Return the whole page; every text in it that came from an input is escaped."""
+    return whole_page(report.title, "\n".join(_sections(report, _colours(report))))
+
+
+def whole_page(title: str, body: str, more_style: str = "") -> str:
+    """Put a body of safe HTML into a page that loads nothing and runs no script but ours."""
     folder = resources.files("kshot.report")
     style, script = (folder.joinpath(name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
     # Only our own script may run, told by its hash: were a text ever to slip through unescaped, it could do nothing.
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     allowed = f"style-src 'unsafe-inline'; script-src 'sha256-{digest}'"
     policy = f"default-src 'none'; {allowed}; base-uri 'none'; form-action 'none'"
-    body = "\n".join(_sections(report, _colours(report)))
     return f"""<!doctype html>
 <html lang="en">
 <head>
@@ -42,8 +46,8 @@ def render_page(report: Report) -> str:
 <meta http-equiv="Content-Security-Policy" content="{policy}">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
-<title>{shown(report.title)} - kshot</title>
-<style>{style}</style>
+<title>{shown(title)} - kshot</title>
+<style>{style}{more_style}</style>
 </head>
 <body>
 {body}
@@ -65,20 +69,21 @@ def _sections(report: Report, colours: Mapping[str, int]) -> Iterator[str]:
     yield _headline(report, colours)
     if len(report.moments):
         about = _WITH_TRUTH if report.tallies else _WITHOUT_TRUTH
-        yield _section("timeline", "When it happened", timeline(report.moments, report.lanes, colours), about)
+        yield section("timeline", "When it happened", timeline(report.moments, report.lanes, colours), about)
     yield _alerts(report, colours)
     if report.evidence:
-        yield _section("evidence", "What stands behind an alert", evidence_html(report.evidence, colours), ABOUT)
+        yield section("evidence", "What stands behind an alert", evidence_html(report.evidence, colours), ABOUT)
     if report.scores is not None:
-        yield _section("scores", "The scores of all flows", score_strips(report.scores, colours), _SCORES)
+        yield section("scores", "The scores of all flows", score_strips(report.scores, colours), _SCORES)
     if report.tallies:
-        yield _section("truth", "Against the truth", truth_html(report.tallies, colours))
+        yield section("truth", "Against the truth", truth_html(report.tallies, colours))
     yield "</main>"
     notes = "".join(f"<li>{shown(note)}</li>" for note in report.notes)
     yield f"<footer>{f'<ul>{notes}</ul>' if notes else ''}<p>{shown(report.made_by)}</p></footer>"
 
 
-def _section(name: str, title: str, content: str, about: str = "") -> str:
+def section(name: str, title: str, content: str, about: str = "") -> str:
+    """A titled part of a page; `content` is HTML."""
     told = f'<p class="about">{shown(about)}</p>' if about else ""
     heading = f'<h2 id="{name}-title">{shown(title)}</h2>'
     return f'<section id="{name}" aria-labelledby="{name}-title">{heading}{told}{content}</section>'
@@ -137,7 +142,7 @@ def _card(what: str, change: str, told: str, css: str) -> str:
 def _alerts(report: Report, colours: Mapping[str, int]) -> str:
     title = "The top of the ranking" if report.ranked else "Alerts"
     if not report.alerts.height:
-        return _section("alerts", title, "<p>Nothing alarmed.</p>")
+        return section("alerts", title, "<p>Nothing alarmed.</p>")
     more = report.alerts.height - MOST_ALERTS
     about = f"The loudest {MOST_ALERTS:,}; {more:,} more are left out here." if more > 0 else ""
-    return _section("alerts", title, alerts_html(report.alerts, title, colours), about)
+    return section("alerts", title, alerts_html(report.alerts, title, colours), about)

@@ -1,0 +1,62 @@
+"""A ranking of learners over tables, and which differences of rank are more than chance."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+_LEVEL = 0.95
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """Mean ranks over tables (Demšar 2006)."""
+
+    learners: tuple[str, ...]
+    """Best first."""
+    ranks: tuple[float, ...]
+    """Mean rank of each over the tables, 1 the best."""
+    n_tables: int
+    p_value: float
+    """Friedman's test that all are alike; nan with fewer than three learners or two tables."""
+    critical_difference: float
+    """Ranks that differ by less may be so by chance (Nemenyi, 95 %); nan with fewer than two tables."""
+
+    def as_good_as(self, place: int) -> tuple[str, ...]:
+        """Learners below `place` that are not told apart from it."""
+        edge = self.ranks[place] + self.critical_difference
+        return tuple(
+            name for name, rank in zip(self.learners[place + 1 :], self.ranks[place + 1 :], strict=True) if rank < edge
+        )
+
+
+def rank_learners(rows: pl.DataFrame, metric: str) -> Ranking:
+    """Rank learners on each table by their mean over its families and seeds.
+
+    Args:
+        rows: results of one split and K, of episodes that all learners have.
+        metric: higher is better.
+    """
+    from scipy.stats import friedmanchisquare, rankdata, studentized_range
+
+    means = rows.group_by("data", "family", "learner").agg(pl.col(metric).mean())
+    means = means.group_by("data", "learner").agg(pl.col(metric).mean())
+    wide = means.pivot("learner", index="data", values=metric).drop_nulls().sort("data")
+    names = sorted(column for column in wide.columns if column != "data")
+    values = wide.select(names).to_numpy()
+    n_tables, n_learners = values.shape
+    if not n_tables:
+        return Ranking((), (), 0, float("nan"), float("nan"))
+    ranks = rankdata(-np.round(values, 9), axis=1)
+    mean = ranks.mean(0)
+    order = np.argsort(mean, kind="stable")
+    p_value = float("nan")
+    if n_learners > 2 and n_tables > 1 and np.ptp(ranks, axis=1).max() > 0.0:
+        p_value = float(friedmanchisquare(*values.T).pvalue)
+    difference = float("nan")
+    if n_learners > 1 and n_tables > 1:
+        quantile = float(studentized_range.ppf(_LEVEL, n_learners, np.inf)) / np.sqrt(2.0)
+        difference = quantile * float(np.sqrt(n_learners * (n_learners + 1) / (6.0 * n_tables)))
+    return Ranking(tuple(names[i] for i in order), tuple(float(mean[i]) for i in order), n_tables, p_value, difference)
