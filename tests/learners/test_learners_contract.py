@@ -58,6 +58,49 @@ def test_meta_training_comes_near_the_best_there_is(name: str) -> None:
     assert mean_auroc(learner, source, 8) > 0.955
 
 
+@pytest.mark.parametrize("n_reference", [40, 0])
+@pytest.mark.parametrize("name", ["prototypical", "ridge-head", "conv-mixture", "logistic"])
+def test_threats_are_told_apart(name: str, n_reference: int) -> None:
+    from kshot.learners.outer_loop import OuterLoop
+
+    source = Shifted(n_way=3, k_shot=5, n_reference=n_reference, columns=(4, 6), shift=4.0)
+    learner = small(name)
+    learner.meta_fit(source, OuterLoop(steps=15, tasks_per_step=3, learning_rate=5e-3, warmup_steps=4))
+    right = []
+    for i in range(6):
+        episode = source.draw(np.random.default_rng([5, i]))
+        threats = episode.query_labels > 0
+        scores = learner.adapt_to(episode).score(episode.queries)
+        right.append((scores[threats].argmax(1) + 1 == episode.query_labels[threats]).mean())
+    assert np.mean(right) > 0.8, "chance is a third"
+
+
+def test_classes_of_plain_rows_are_told_apart_at_once() -> None:
+    from kshot.learners.networks import Perceptron
+
+    source = Shifted(n_way=3, k_shot=5, columns=(4, 5))
+    learner = make_learner("maml", rows="plain", n_outputs=4, network=Perceptron(4, 4), inner_steps=2)
+    episode = source.draw(np.random.default_rng(0))
+    assert [task.n_classes for task in learner.encode(episode)] == [4]
+    assert learner.adapt_to(episode).score(episode.queries).shape == (episode.queries.height, 3)
+
+
+def test_learners_of_other_packages_are_found_by_entry_point(monkeypatch: pytest.MonkeyPatch) -> None:
+    from importlib.metadata import EntryPoint
+
+    from kshot.learners import registry
+
+    points = [
+        EntryPoint("theirs", "kshot.learners.classics:Logistic", registry.GROUP),
+        EntryPoint("broken", "math:sqrt", registry.GROUP),
+    ]
+    monkeypatch.setattr(registry, "entry_points", lambda group: points if group == registry.GROUP else [])
+    assert learner_names()[-2:] == ["broken", "theirs"]
+    assert make_learner("theirs").name == "logistic"
+    with pytest.raises(LearnerInputError, match="the entry point broken is no"):
+        make_learner("broken")
+
+
 def test_the_same_seed_gives_the_same_weights() -> None:
     from kshot.learners.outer_loop import OuterLoop
 

@@ -10,7 +10,6 @@ torch = pytest.importorskip("torch", reason="torch is not installed: pip install
 
 from kshot.learners import LearnerInputError, make_learner  # noqa: E402
 from kshot.learners.forest_features import FEATURES, InnerForest  # noqa: E402
-from kshot.learners.outer_loop import OuterLoop  # noqa: E402
 
 
 def forest(rng: np.random.Generator, k: int = 4, shift: float = 4.0, kind: str = "extra-trees") -> InnerForest:
@@ -51,14 +50,20 @@ def test_one_shot_and_missing_values_are_taken() -> None:
 
 def test_before_training_it_is_the_forest() -> None:
     learner = make_learner("forest-in-the-loop", n_trees=32)
-    task = learner.encode(Shifted().draw(np.random.default_rng(3)))  # type: ignore[attr-defined]
+    task = learner.encode(Shifted().draw(np.random.default_rng(3)))[0]  # type: ignore[attr-defined]
     outputs = learner.module(torch.from_numpy(task.queries)).detach().numpy()  # type: ignore[attr-defined]
     np.testing.assert_allclose(outputs[:, 1] - outputs[:, 0], task.queries[:, 0], atol=1e-5)
 
 
-def test_it_trains_on_tasks_of_one_threat_only() -> None:
-    with pytest.raises(LearnerInputError, match="trains on tasks of one threat"):
-        make_learner("forest-in-the-loop").meta_fit(Shifted(n_way=2), OuterLoop(steps=1))
+def test_each_threat_has_a_forest_against_the_others() -> None:
+    episode = Shifted(n_way=3, k_shot=5, shift=5.0, columns=(4, 5)).draw(np.random.default_rng(6))
+    learner = make_learner("forest-in-the-loop", n_trees=48)
+    assert len(learner.encode(episode)) == 3  # type: ignore[attr-defined]
+    scores = learner.adapt_to(episode).score(episode.queries)
+    threats = episode.query_labels > 0
+    assert (scores[threats].argmax(1) + 1 == episode.query_labels[threats]).mean() > 0.9
+    with pytest.raises(LearnerInputError, match="regresses on values of plain rows only"):
+        learner.adapt(episode.reference, episode.shots, np.linspace(0, 1, 15))
 
 
 def test_a_pool_of_unlabelled_records_helps_where_the_site_has_changed() -> None:

@@ -104,7 +104,7 @@ def test_tasks_at_once_are_the_tasks_one_by_one(name: str) -> None:
     assert isinstance(learner, TorchLearner)
     learner.module.double()
     source = Shifted(k_shot=2)
-    batch = doubles(collate([learner.encode(source.draw(np.random.default_rng(i))) for i in range(4)]))
+    batch = doubles(collate([learner.encode(source.draw(np.random.default_rng(i)))[0] for i in range(4)]))
     together = learner.query_losses(batch)
     trained = learner.training_losses(batch)
     with torch.no_grad():
@@ -139,8 +139,8 @@ def test_maml_is_a_plain_loop_of_gradient_steps() -> None:
 def test_padding_says_nothing(name: str) -> None:
     learner = make_learner(name)
     assert isinstance(learner, TorchLearner)
-    small = learner.encode(Shifted(columns=(3, 4), n_queries=5).draw(np.random.default_rng(0)))
-    large = learner.encode(Shifted(columns=(6, 7), n_reference=60, k_shot=9).draw(np.random.default_rng(1)))
+    small = learner.encode(Shifted(columns=(3, 4), n_queries=5).draw(np.random.default_rng(0)))[0]
+    large = learner.encode(Shifted(columns=(6, 7), n_reference=60, k_shot=9).draw(np.random.default_rng(1)))[0]
     alone, beside = collate([small]), collate([small, large])
     with torch.no_grad():
         torch.testing.assert_close(

@@ -152,7 +152,7 @@ def test_regularisers_shrink_what_they_punish() -> None:
     def slope(training: Training) -> float:
         learner_ = training.learner
         batch = __import__("kshot.learners.training", fromlist=["batches"]).batches
-        tasks = [learner_.encode(Shifted().draw(np.random.default_rng(i))) for i in range(6)]
+        tasks = [task for i in range(6) for task in learner_.encode(Shifted().draw(np.random.default_rng(i)))]
         loss = sum(learner_.training_losses(b).sum() for b in batch(tasks))
         return float(sum(g.square().sum() for g in torch.autograd.grad(loss, list(training.trained.values()))))
 
@@ -169,9 +169,9 @@ def test_the_rate_rises_then_falls_along_a_cosine() -> None:
 def test_past_tasks_come_back_and_all_are_as_likely_to_be_kept() -> None:
     drawn: list[float] = []
 
-    def draw(rng: np.random.Generator) -> float:
+    def draw(rng: np.random.Generator) -> list[float]:
         drawn.append(float(rng.random()))
-        return drawn[-1]
+        return drawn[-1:]
 
     stream = TaskStream(draw, 0, 0.5, 8)  # type: ignore[arg-type]
     seen: list[float] = []
@@ -202,17 +202,28 @@ def test_mixed_precision_trains() -> None:
         assert all(value.dtype == np.float32 for value in weights(one).values())
 
 
-def test_tasks_of_different_losses_train_together() -> None:
+def test_tasks_of_different_losses_and_sizes_train_together() -> None:
     class Mixed:
-        def draw(self, rng: np.random.Generator) -> Episode:
-            return Shifted(n_way=int(rng.integers(1, 4))).draw(rng)
+        """Tasks of one to three threats; with plain rows, tasks of classes and tasks of values."""
 
-    watcher = Kept()
-    one = make_learner("maml", n_outputs=4, inner_steps=2)
-    one.meta_fit(Mixed(), replace(SMALL, steps=4), watcher=watcher)
-    assert all(math.isfinite(p.loss) for p in watcher.told)
+        def draw(self, rng: np.random.Generator) -> Episode:
+            episode = Shifted(n_way=int(rng.integers(1, 4)), columns=(4, 5)).draw(rng)
+            if not plain or rng.random() < 0.5:
+                return episode
+            shots, queries = episode.shot_labels.astype(float), episode.query_labels.astype(float)
+            return replace(
+                episode, reference=episode.reference[:0], shot_labels=shots, query_labels=queries, loss="squared-error"
+            )
+
+    for plain in (False, True):
+        settings = {"rows": "plain", "n_outputs": 4, "network": Perceptron(4, 4)} if plain else {}
+        watcher = Kept()
+        make_learner("maml", inner_steps=2, inner_rate=1e-4, **settings).meta_fit(
+            Mixed(), replace(SMALL, steps=4), watcher=watcher
+        )
+        assert all(math.isfinite(p.loss) and p.tasks == 3 for p in watcher.told)
     with pytest.raises(LearnerInputError, match="maml was made for 2 classes, a task has 3"):
-        learner("maml").meta_fit(Shifted(n_way=2), SMALL)
+        learner("maml", rows="plain", network=Perceptron(4, 2)).meta_fit(Shifted(n_way=2, columns=(4, 5)), SMALL)
 
 
 def test_a_device_that_is_not_there_is_told() -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
+import polars as pl
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -15,7 +16,7 @@ from kshot.learners.encoding import canonical_order
 from kshot.learners.forest_features import N_FEATURES, SURPRISE, InnerForest, Kind
 from kshot.learners.learner import Adapted, Labels, check_labels
 from kshot.learners.networks import Perceptron
-from kshot.learners.reading import Floats, Frame, LearnerInputError, Reader
+from kshot.learners.reading import Floats, Frame, LearnerInputError, Reader, as_frame
 from kshot.learners.tasks import Task, TaskBatch
 from kshot.learners.torch_learner import OneEach, TorchLearner, take
 
@@ -53,15 +54,17 @@ class ForestInTheLoop(TorchLearner):
         """The meta-learner: it corrects the forest's score, which it equals before training."""
         return _Corrected(network)
 
-    def encode(self, episode: Episode) -> Task:
-        """Grow the task's forest and describe the queries by it."""
+    def encode(self, episode: Episode) -> list[Task]:
+        """Grow a forest for each threat and describe the queries by it."""
         labels = check_labels(episode.shots, episode.shot_labels)
-        if episode.loss == "squared-error" or labels.max() > 1:
-            raise LearnerInputError("forest-in-the-loop trains on tasks of one threat (n_way 1); adapt takes several")
-        task = self._grow(episode.reference, episode.shots)
-        queries = task.forest.features(task.read(episode.queries))
-        nothing = np.zeros((1, N_FEATURES), np.float32)
-        return Task(nothing, np.zeros(1, np.int64), queries, episode.query_labels.astype(np.int64), 2, "binary")
+        self._refuse_values(labels)
+        nothing, no_label = np.zeros((1, N_FEATURES), np.float32), np.zeros(1, np.int64)
+        tasks = []
+        for threat in range(1, int(labels.max()) + 1):
+            task = self._grow(*_one_threat(episode.reference, episode.shots, labels == threat))
+            queries = task.forest.features(task.read(episode.queries))
+            tasks.append(Task(nothing, no_label, queries, (episode.query_labels == threat).astype(np.int64), 2))
+        return tasks
 
     def adapt_batch(self, batch: TaskBatch) -> None:
         """Nothing is left to adapt: the forest has."""
@@ -74,12 +77,9 @@ class ForestInTheLoop(TorchLearner):
     def adapt(self, reference: Frame, shots: Frame, labels: Labels | None = None) -> Adapted:
         """Grow a forest for each threat."""
         told = check_labels(shots, labels)
-        if np.issubdtype(told.dtype, np.floating):
-            raise LearnerInputError("forest-in-the-loop tells threats from benign and cannot regress on values")
-        each = [
-            _OneForest(self, self._grow(reference, take(shots, np.flatnonzero(told == threat))))
-            for threat in range(1, told.max() + 1)
-        ]
+        self._refuse_values(told)
+        threats = [told == threat for threat in range(1, int(told.max()) + 1)]
+        each = [_OneForest(self, self._grow(*_one_threat(reference, shots, of))) for of in threats]
         return each[0] if len(each) == 1 else OneEach(list(each))
 
     def adapt_unlabelled(self, reference: Frame, shots: Frame, pool: Frame, labels: Labels | None = None) -> Adapted:
@@ -90,10 +90,9 @@ class ForestInTheLoop(TorchLearner):
         told = check_labels(shots, labels)
         if not len(pool):
             raise LearnerInputError("the pool of unlabelled records is empty; adapt without one")
-        each = [
-            self._on_pool(reference, take(shots, np.flatnonzero(told == threat)), pool)
-            for threat in range(1, told.max() + 1)
-        ]
+        self._refuse_values(told)
+        threats = [told == threat for threat in range(1, int(told.max()) + 1)]
+        each = [self._on_pool(*_one_threat(reference, shots, of), pool) for of in threats]
         return each[0] if len(each) == 1 else OneEach(list(each))
 
     def probability(self, features: Any) -> Floats:
@@ -181,6 +180,13 @@ class _PoolForest(Adapted):
     def score(self, queries: Frame) -> Floats:
         """Log-odds of the forest grown on the pool."""
         return self._task.forest.scores(self._task.read(queries))
+
+
+def _one_threat(reference: Frame, shots: Frame, of_threat: NDArray[np.bool_]) -> tuple[Frame, Frame]:
+    """What one threat is not (the reference and the others' shots), and its shots."""
+    others = as_frame(take(shots, np.flatnonzero(~of_threat)))
+    known = as_frame(reference)
+    return pl.concat([known, others]) if len(others) else known, take(shots, np.flatnonzero(of_threat))
 
 
 def _in_order(rows: Floats) -> Floats:

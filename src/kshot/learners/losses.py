@@ -20,8 +20,13 @@ def weighted_loss(outputs: Tensor, labels: Tensor, weights: Tensor, loss: Loss, 
     return -(weights * log_shares.gather(1, labels[:, None])[:, 0]).sum()
 
 
-def threat_scores(outputs: Tensor, n_classes: int) -> Tensor:
-    """(..., O) outputs -> (..., W - 1) log-odds of each threat against benign; regression: (..., 1) values."""
+def threat_scores(outputs: Tensor, n_classes: int, *, benign: bool) -> Tensor:
+    """(..., O) outputs -> (..., W - 1) log-odds of each threat against benign; regression: (..., 1) values.
+
+    Without `benign` rows in the task there is nothing to be against: log shares of the threats among each other.
+    """
     if not n_classes:
         return outputs[..., :1]
+    if not benign:
+        return torch.log_softmax(outputs[..., 1:n_classes], -1) if n_classes > 2 else outputs[..., 1:2]
     return outputs[..., 1:n_classes] - outputs[..., :1]

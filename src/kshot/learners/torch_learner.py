@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -11,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from kshot.episodes.episode import Episode, Loss
+from kshot.episodes.episode import UNKNOWN, Episode, Loss
 from kshot.learners.encoding import RelativeEncoder
 from kshot.learners.inner_loop import losses_of
 from kshot.learners.learner import Adapted, Labels, Learner, TaskSource, check_labels
@@ -23,6 +24,8 @@ from kshot.learners.tasks import Task, TaskBatch, collate
 if TYPE_CHECKING:
     from kshot.learners.outer_loop import OuterLoop, Watcher
 
+Rows = NDArray[np.float32]
+Encode = Callable[[Frame], Rows]
 State = Any
 """What adapting T tasks left: tensors with a leading T."""
 _SCORED_ROWS = 2048
@@ -36,13 +39,13 @@ class TorchLearner(Learner):
     network: nn.Module | None = None
     """Scores or embeds rows; a `RowNetwork` by default. Running statistics (batch norm) are refused."""
     n_outputs: int = 2
-    """Most classes of a task, benign included; a task of more is split into one-against-the-rest ones."""
+    """Outputs of the default network: with plain rows the most classes of a task, benign included."""
     rows: Literal["relative", "plain"] = "relative"
     """`relative`: cells of any schema; `plain`: the numbers as they are, of one fixed schema."""
     max_columns: int = 32
     """Of each task: those in which the shots are farthest out."""
     max_support: int = 64
-    """Reference rows shown to the network, from the commonest to the oddest; ranks are of them all."""
+    """Reference rows shown to the network beside the shots, from the commonest to the oddest; ranks are of them all."""
     seed: int = 0
     """Of the first weights."""
     _module: nn.Module | None = field(default=None, init=False, repr=False)
@@ -85,22 +88,25 @@ class TorchLearner(Learner):
         return losses_of(outputs, batch.query_labels, batch.query_weights, batch)
 
     def most_classes(self) -> int:
-        """Most classes of a task that this learner can tell apart at once."""
+        """Most classes of plain rows that this learner can tell apart at once."""
         return self.n_outputs
 
-    def encode(self, episode: Episode) -> Task:
-        """Turn an episode into numbers; depends on nothing else."""
+    def encode(self, episode: Episode) -> list[Task]:
+        """Turn an episode into tasks of numbers; depends on nothing else.
+
+        Cells are relative to the shots of one threat, so an episode of N threats is N tasks, each of one threat against
+        the reference and the others' shots (and against unknown families among the queries). Plain rows make one task.
+        """
         labels = check_labels(episode.shots, episode.shot_labels)
-        support, support_labels, encoder = self._support(episode.reference, episode.shots, labels)
-        regression = episode.loss == "squared-error"
-        n_classes = 0 if regression else int(labels.max()) + 1
-        if n_classes > self.most_classes():
-            raise LearnerInputError(
-                f"{self.name} was made for {self.most_classes()} classes, a task has {n_classes}; "
-                "set n_outputs to one more than the families of a task"
-            )
-        query_labels = episode.query_labels.astype(np.float32 if regression else np.int64)
-        return Task(support, support_labels, encoder(episode.queries), query_labels, n_classes, episode.loss)
+        if self.rows == "plain":
+            return [self._plain_task(episode, labels)]
+        self._refuse_values(labels)
+        tasks = []
+        for threat in range(1, int(labels.max()) + 1):
+            support, support_labels, encode = self._relative_support(episode.reference, episode.shots, labels == threat)
+            query_labels = (episode.query_labels == threat).astype(np.int64)
+            tasks.append(Task(support, support_labels, encode(episode.queries), query_labels, 2))
+        return tasks
 
     def meta_fit(
         self,
@@ -117,39 +123,78 @@ class TorchLearner(Learner):
         return self
 
     def adapt(self, reference: Frame, shots: Frame, labels: Labels | None = None) -> Adapted:
-        """Adapt to one task; more classes than it can tell apart become one task a threat."""
+        """Adapt to one task; with plain rows to all its classes at once, else to one threat after another."""
         told = check_labels(shots, labels)
-        regression = np.issubdtype(told.dtype, np.floating)
-        n_classes = 0 if regression else int(told.max()) + 1
-        if n_classes <= self.most_classes():
-            loss: Loss = "squared-error" if regression else "binary" if n_classes == 2 else "multiclass"
-            return self._adapt_one(reference, shots, told, n_classes, loss)
-        indices = [np.flatnonzero(told == threat) for threat in range(1, n_classes)]
-        return OneEach([self.adapt(reference, take(shots, rows)) for rows in indices])
+        if self.rows == "plain":
+            support, support_labels = self._plain_support(reference, shots, told)
+            n_classes = self._n_classes(told)
+            loss: Loss = "multiclass" if n_classes else "squared-error"
+            return self._adapt_one(support, support_labels, n_classes, loss, _plain_rows, benign=len(reference) > 0)
+        self._refuse_values(told)
+        each: list[Adapted] = []
+        for threat in range(1, int(told.max()) + 1):
+            support, support_labels, encode = self._relative_support(reference, shots, told == threat)
+            each.append(self._adapt_one(support, support_labels, 2, "binary", encode, benign=True))
+        return each[0] if len(each) == 1 else OneEach(each)
 
-    def _adapt_one(self, reference: Frame, shots: Frame, labels: Labels, n_classes: int, loss: Loss) -> Adapted:
-        support, support_labels, encoder = self._support(reference, shots, labels)
-        nothing = Task(support, support_labels, support[:0], support_labels[:0], n_classes, loss)
+    def _adapt_one(
+        self, support: Rows, labels: Labels, n_classes: int, loss: Loss, encode: Encode, *, benign: bool
+    ) -> Adapted:
+        nothing = Task(support, labels, support[:0], labels[:0], n_classes, loss)
         device = next(self.module.parameters()).device
         with torch.no_grad():
             state = self.adapt_batch(collate([nothing]).to(device))
-        return TorchAdapted(self, state, encoder, n_classes)
+        return TorchAdapted(self, state, encode, n_classes, benign=benign)
 
-    def _support(self, reference: Frame, shots: Frame, labels: Labels) -> tuple[Any, Labels, Any]:
-        """(n, *F) support rows, their labels, and what encodes queries; shots first."""
-        if self.rows == "plain":
-            x = plain_numbers(shots)
-            if len(reference):
-                x = np.concatenate([x, plain_numbers(reference)])
-            support = x.astype(np.float32)
+    def _relative_support(
+        self, reference: Frame, shots: Frame, of_threat: NDArray[np.bool_]
+    ) -> tuple[Rows, Labels, Encode]:
+        """(n, d, channels) the shots of one threat and what it is not, their labels, and what encodes queries."""
+        own, others = take(shots, np.flatnonzero(of_threat)), take(shots, np.flatnonzero(~of_threat))
+        if not len(reference):  # then the other threats are what this one is measured against
+            reference, others = others, others[:0]
+        encoder = RelativeEncoder(reference, own, self.max_columns, self.max_support)
+        rest = encoder.encode(others) if len(others) else encoder.reference[:0]
+        support = np.concatenate([encoder.shots, encoder.reference, rest])
+        labels = np.zeros(len(support), np.int64)
+        labels[: len(encoder.shots)] = 1
+        return support, labels, encoder.encode
 
-            def encode(rows: Frame) -> Any:
-                return plain_numbers(rows).astype(np.float32)
-        else:
-            encoder = RelativeEncoder(reference, shots, self.max_columns, self.max_support)
-            support, encode = np.concatenate([encoder.shots, encoder.reference]), encoder.encode
-        benign = np.zeros(len(support) - len(labels), labels.dtype)
-        return support, np.concatenate([labels, benign]), encode
+    def _plain_task(self, episode: Episode, labels: Labels) -> Task:
+        support, support_labels = self._plain_support(episode.reference, episode.shots, labels)
+        n_classes = self._n_classes(labels)
+        query_labels: Labels = episode.query_labels.astype(np.float32)
+        if n_classes:
+            query_labels = episode.query_labels.astype(np.int64)
+            if not len(episode.reference):  # benign rows of which none was shown
+                query_labels = np.where(query_labels == 0, UNKNOWN, query_labels)
+        return Task(support, support_labels, _plain_rows(episode.queries), query_labels, n_classes, episode.loss)
+
+    def _plain_support(self, reference: Frame, shots: Frame, labels: Labels) -> tuple[Rows, Labels]:
+        rows = _plain_rows(shots)
+        if len(reference):
+            rows = np.concatenate([rows, _plain_rows(reference)])
+        return rows, np.concatenate([labels, np.zeros(len(rows) - len(labels), labels.dtype)])
+
+    def _n_classes(self, labels: Labels) -> int:
+        """Classes of a task of plain rows, benign included; 0 where labels are values."""
+        if np.issubdtype(labels.dtype, np.floating):
+            return 0
+        n_classes = int(labels.max()) + 1
+        if n_classes > self.most_classes():
+            raise LearnerInputError(
+                f"{self.name} was made for {self.most_classes()} classes, a task has {n_classes}; "
+                "set n_outputs to one more than the families of a task"
+            )
+        return n_classes
+
+    def _refuse_values(self, labels: Labels) -> None:
+        if np.issubdtype(labels.dtype, np.floating):
+            raise LearnerInputError(f"{self.name} regresses on values of plain rows only; set rows to plain")
+
+
+def _plain_rows(rows: Frame) -> Rows:
+    return plain_numbers(rows).astype(np.float32)
 
 
 def _refuse_running_statistics(network: nn.Module) -> None:
@@ -164,8 +209,9 @@ def _refuse_running_statistics(network: nn.Module) -> None:
 class TorchAdapted(Adapted):
     """The state of one adapted task, and how to encode rows for it."""
 
-    def __init__(self, learner: TorchLearner, state: State, encode: Any, n_classes: int) -> None:
-        self._learner, self._state, self._encode, self._n_classes = learner, state, encode, n_classes
+    def __init__(self, learner: TorchLearner, state: State, encode: Encode, n_classes: int, *, benign: bool) -> None:
+        self._learner, self._state, self._encode = learner, state, encode
+        self._n_classes, self._benign = n_classes, benign
 
     def score(self, queries: Frame) -> Floats:
         """Score rows, some thousands at a time."""
@@ -175,7 +221,7 @@ class TorchAdapted(Adapted):
             for start in range(0, max(1, len(queries)), _SCORED_ROWS):
                 rows = torch.from_numpy(self._encode(queries[start : start + _SCORED_ROWS])).to(device)
                 outputs = self._learner.outputs(self._state, rows[None], self._n_classes)[0]
-                parts.append(threat_scores(outputs, self._n_classes).double().cpu().numpy())
+                parts.append(threat_scores(outputs, self._n_classes, benign=self._benign).double().cpu().numpy())
         scores = np.concatenate(parts)
         return scores[:, 0] if scores.shape[1] == 1 else scores
 

@@ -31,8 +31,8 @@ class Trainable(Protocol):
         """What is trained."""
         ...
 
-    def encode(self, episode: Episode) -> Task:
-        """Turn an episode into numbers."""
+    def encode(self, episode: Episode) -> list[Task]:
+        """Turn an episode into tasks of numbers."""
         ...
 
     def training_losses(self, batch: TaskBatch) -> Tensor:
@@ -56,7 +56,9 @@ class Progress:
     """Before clipping; not a number where the step was skipped for it."""
     learning_rate: float
     tasks: int
+    """Episodes of the step."""
     replayed: int
+    """Of these, those that came back."""
     validation_loss: float | None = None
     """Of the validation after this step, if there was one."""
     best: bool = False
@@ -107,7 +109,7 @@ class Training:
             self.stale = 0 if best else self.stale + 1
             if best:
                 self.best_loss, self.best = validation_loss, _copy(self._candidate())
-        return Progress(self.step, loss, norm, rate, len(tasks), replayed, validation_loss, best)
+        return Progress(self.step, loss, norm, rate, config.tasks_per_step, replayed, validation_loss, best)
 
     def validate(self) -> float:
         """Mean query loss over the validation tasks, by the averaged weights if there are any."""
@@ -171,7 +173,7 @@ class Training:
         if source is None:
             return []
         rngs = [np.random.default_rng([self.config.seed, 2, i]) for i in range(self.config.validation_tasks)]
-        tasks = [self.learner.encode(source.draw(rng)) for rng in rngs]
+        tasks = [task for rng in rngs for task in self.learner.encode(source.draw(rng))]
         size = self.config.tasks_per_step
         return [batch for start in range(0, len(tasks), size) for batch in batches(tasks[start : start + size])]
 
