@@ -10,7 +10,7 @@ from cli_runs import Run, one_line
 
 
 @pytest.mark.slow  # two scans for some twenty threats, which is what is shown
-def test_the_demonstration_finds_what_it_was_taught(run: Run, tmp_path: Path, home: Path) -> None:
+def test_the_demonstration_finds_what_it_was_taught(run: Run, shipped: None, tmp_path: Path, home: Path) -> None:
     folder = tmp_path / "shown"
     ran = run("demo", "--output", folder)
     assert ran.code == 0, ran.err
