@@ -71,7 +71,7 @@ class IsolationForestPeer(ReferenceOnly):
         """Grow the trees."""
         from sklearn.ensemble import IsolationForest
 
-        model = IsolationForest(self.n_trees, random_state=self.seed).fit(rows)
+        model = IsolationForest(n_estimators=self.n_trees, random_state=self.seed).fit(rows)
         return lambda queries: -np.asarray(model.score_samples(queries), np.float64)
 
 

@@ -58,5 +58,5 @@ def rank_learners(rows: pl.DataFrame, metric: str) -> Ranking:
     difference = float("nan")
     if n_learners > 1 and n_tables > 1:
         quantile = float(studentized_range.ppf(_LEVEL, n_learners, np.inf)) / np.sqrt(2.0)
-        difference = quantile * float(np.sqrt(n_learners * (n_learners + 1) / (6.0 * n_tables)))
+        difference = float(quantile * np.sqrt(n_learners * (n_learners + 1) / (6.0 * n_tables)))
     return Ranking(tuple(names[i] for i in order), tuple(float(mean[i]) for i in order), n_tables, p_value, difference)
