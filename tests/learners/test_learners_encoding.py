@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import polars as pl
 import pytest
@@ -109,3 +112,11 @@ def test_cells_are_numbers_and_orders_say_nothing(rows: list[tuple[float, float,
     random.shuffle(names)  # type: ignore[attr-defined]
     turned = encoder(reference.reverse().select(names), shots.select(names)).encode(frame.select(names))
     np.testing.assert_allclose(cells, turned, atol=1e-5)
+
+
+def test_the_classics_need_no_torch() -> None:
+    program = (
+        "import sys; from kshot.learners import make_learner; make_learner('knn'); "
+        "import kshot.learners.encoding; sys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
