@@ -41,7 +41,7 @@ from llvmlite import ir  # type: ignore[import-untyped]  # noqa: E402
 from numba.core import cgutils  # noqa: E402
 
 _OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True}
-"""C functions of each kernel are for passing kernels to kernels, which nobody does; leaving them out saves compiling."""
+"""C functions of kernels are for passing kernels to kernels, which nobody does; leaving them out saves compiling."""
 
 
 def njit(function: F) -> F:
@@ -63,7 +63,7 @@ def njit_bare(function: F) -> F:
 
 
 def njit_part(function: F) -> F:
-    """As `njit_bare`, for what only kernels call, never Python: without the way in, and cached with its callers alone."""
+    """As `njit_bare`, for what only kernels call, never Python: without the way in, cached with its callers alone."""
     return cast(F, numba.njit(_nrt=False, no_cpython_wrapper=True, **_OPTIONS)(function))
 
 
