@@ -13,11 +13,13 @@ Points = Sequence[tuple[float, float]]
 
 STYLE = """
 .plots { display: grid; gap: 1.2rem; grid-template-columns: repeat(auto-fit, minmax(19rem, 1fr)); }
+.plot { max-width: 38rem; }
 .plot h3 { font-size: .95rem; margin: 0 0 .2rem; font-weight: 600; } .plot svg { width: 100%; display: block; }
 .plot text { font-size: 12px; fill: var(--soft); } .plot .mid { text-anchor: middle; } .plot .end { text-anchor: end; }
 .plot .grid { stroke: var(--line); stroke-width: 1; } .plot .edge { stroke: var(--soft); stroke-width: 1; }
 .plot .kept { fill: var(--good); opacity: .13; }
 .curve { fill: none; stroke: var(--tone); stroke-width: 2.2; stroke-linejoin: round; } .spot { fill: var(--tone); }
+.first { stroke-width: 3.6; }
 .d1 { stroke-dasharray: 7 4; } .d2 { stroke-dasharray: 2 4; }
 .legend { display: flex; flex-wrap: wrap; gap: .25rem 1.2rem; margin: 0 0 .9rem; padding: 0; font-size: .9rem; }
 .legend li { list-style: none; }
@@ -34,7 +36,7 @@ h3 { font-size: .98rem; margin: 1.2rem 0 .3rem; } .sums th, .sums td { white-spa
 def tone_of(name: str, order: Mapping[str, int]) -> str:
     """The colour and dash of a learner: the same in every picture."""
     place = order[name]
-    return f"c{place % _TONES} d{place // _TONES % _DASHES}"
+    return f"c{place % _TONES} d{place // _TONES % _DASHES}" + ("" if place else " first")
 
 
 def legend(order: Mapping[str, int]) -> str:

@@ -53,7 +53,7 @@ def render_bench(
 
 def _pictures(results: pl.DataFrame, measures: pl.DataFrame, precision: pl.DataFrame) -> Iterator[tuple[str, str]]:
     plain = results.filter(~pl.col("data").str.contains(" -> ", literal=True))
-    names = sorted({*results["learner"].to_list(), *measures["learner"].to_list()})
+    names = sorted({*results["learner"].to_list(), *measures["learner"].to_list()}, key=lambda n: (n != "kshot", n))
     order = {name: place for place, name in enumerate(names)}
     if len(plain):
         whole = comparable(plain)

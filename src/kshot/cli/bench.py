@@ -162,4 +162,4 @@ def bench(
 
 
 def _lead(protocols: Sequence[str], roster: Roster, seeds: int) -> str:
-    return f"{', '.join(protocols)}; {', '.join(roster.names)}; {seeds} repetitions."
+    return f"{', '.join(protocols)}; {', '.join(roster.names)}; {seeds} repetition{'' if seeds == 1 else 's'}."

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from kshot.episodes import LabelledTable, Skipped
 
 _TOLD_FAILURES = 5
-_TOLD_SKIPPED = 12
+_TOLD_FAMILIES = 3
 
 
 def protocols_for(names: list[str]) -> list[str]:
@@ -147,11 +147,14 @@ def say_run(run: Run, messages: Messages) -> None:
     more = len(run.failures) - _TOLD_FAILURES
     if more > 0:
         messages.fault(f"{more} more such failures")
-    families = [skip for skip in run.skipped if skip.family]
-    for skip in families[:_TOLD_SKIPPED]:
-        messages.note(f"left out: {skip.table}, {skip.family}: {skip.reason}")
-    if len(families) > _TOLD_SKIPPED:
-        messages.note(f"left out: {len(families) - _TOLD_SKIPPED} more families")
+    of_table: dict[str, dict[str, str]] = {}
+    for skip in run.skipped:
+        if skip.family:
+            of_table.setdefault(skip.table, {})[skip.family] = skip.reason
+    for table, families in of_table.items():
+        some = "; ".join(f"{family} {why}" for family, why in [*families.items()][:_TOLD_FAMILIES])
+        count = f"{len(families)} families" if len(families) > 1 else "1 family"
+        messages.note(f"left out of {table}: {count} ({some}{'; ...' if len(families) > _TOLD_FAMILIES else ''})")
 
 
 @contextlib.contextmanager
