@@ -20,8 +20,11 @@ from types import ModuleType
 import numpy as np
 import polars as pl
 
-from kshot.detection import Verdicts, judge
-from kshot.features import FeatureExtractor, settle
+from kshot.features import FeatureExtractor, fingerprint
+from kshot.records.threats import Threat
+from kshot.store import builtin_reference
+from kshot.stream.judging import Judgement, judge_all
+from kshot.stream.laboratory import Laboratory
 
 SHOTS = 5
 _LEAST = 4
@@ -65,16 +68,23 @@ def draw(what: np.ndarray, threat: str, most: int, seed: int) -> np.ndarray:
     return np.sort(np.random.default_rng(seed).choice(rows, min(most, len(rows)), replace=False))
 
 
-def judged(shots: dict[str, pl.DataFrame], queries: pl.DataFrame, reference: pl.DataFrame | None, rs: int) -> Verdicts:
+@cache
+def laboratory() -> Laboratory:
+    """What a scan knows of benign traffic elsewhere."""
+    return Laboratory([], builtin_reference()[0])
+
+
+def judged(
+    shots: dict[str, pl.DataFrame], queries: pl.DataFrame, reference: pl.DataFrame | None, args: argparse.Namespace
+) -> Judgement:
     """Judge as a scan does, with and without a reference."""
-    benign = queries if reference is None else reference
-    settled = {name: settle(rows, benign) for name, rows in shots.items()}
-    given = None if reference is None else settle(benign, benign)
-    return judge(settled, settle(queries, benign), reference=given, random_state=rs)
+    threats = [Threat(name, rows, "flow", fingerprint()) for name, rows in shots.items()]
+    known = None if args.alone or reference is not None else laboratory()
+    return judge_all([threats], queries, reference, unknown=False, random_state=args.seed, laboratory=known)
 
 
 def measure(threat: str, teach: Path, find: Path, benign: Path, args: argparse.Namespace) -> dict[str, object]:
-    """One row: recall and false alarms of every way, and those of a benign run that calibrates itself."""
+    """One row: recall and false alarms of every way, and those of the same flows without the attack."""
     shots_of, shots_are = run(teach)
     shots = {threat: shots_of[draw(shots_are, threat, SHOTS, args.seed)]}
     features, what = run(find)
@@ -85,22 +95,24 @@ def measure(threat: str, teach: Path, find: Path, benign: Path, args: argparse.N
         "own": (normal, None),
         "clean": (np.setdiff1d(normal, clean), features[np.sort(clean)]),
     }
+    if args.own_only:
+        del ways["clean"]
     if args.foreign:
         ways["foreign"] = (normal, run(benign)[0])
     out: dict[str, object] = {"threat": threat, "run": find.name, "attack": len(hidden), "benign": len(normal)}
     for way, (others, reference) in ways.items():
         rows = np.sort(np.concatenate([others, hidden]))
-        alarm = judged(shots, features[rows], reference, args.seed).alarms(args.rate)
+        alarm = judged(shots, features[rows], reference, args).alarms(args.rate)
         is_attack = np.isin(rows, hidden)
         out[f"recall, {way}"], out[f"false, {way}"] = float(alarm[is_attack].mean()), float(alarm[~is_attack].mean())
     if not args.skip_quiet:
-        out["quiet"] = float(judged(shots, run(benign)[0], None, args.seed).alarms(args.rate).mean())
+        out["quiet"] = float(judged(shots, features[normal], None, args).alarms(args.rate).mean())
     return out
 
 
 def report(rows: list[dict[str, object]], args: argparse.Namespace) -> str:
     """Markdown."""
-    ways = ["own", "clean", *(["foreign"] if args.foreign else [])]
+    ways = ["own", *([] if args.own_only else ["clean"]), *(["foreign"] if args.foreign else [])]
     lines = [
         f"{SHOTS} shots, at most {args.most} flows of the attack left in, promised {args.rate:.2%} of benign flows.",
         "Own: no reference. Clean: half of the run's benign flows as reference. Foreign: another network's benign run.",
@@ -115,7 +127,7 @@ def report(rows: list[dict[str, object]], args: argparse.Namespace) -> str:
         lines.append(f"| {row['threat']} | {row['run']} | {row['attack']} | {row['benign']} | {' | '.join(cells)} |")
     if "quiet" in means:
         told = f"{means['quiet']:.3%} of flows alarm, mean of {len(rows)} scans"
-        lines += ["", f"Runs without any attack, by themselves: {told}."]
+        lines += ["", f"The same flows without the attack, by themselves: {told}; greatest {frame['quiet'].max():.2%}."]
     return "\n".join(lines) + "\n"
 
 
@@ -127,7 +139,9 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--every", type=int, default=1, help="only every so many pairs")
     parser.add_argument("--foreign", action="store_true", help="also against a benign run of another network")
-    parser.add_argument("--skip-quiet", action="store_true", help="leave out the runs without any attack")
+    parser.add_argument("--skip-quiet", action="store_true", help="leave out the scans without any attack")
+    parser.add_argument("--own-only", action="store_true", help="leave out the clean reference")
+    parser.add_argument("--alone", action="store_true", help="without the laboratory's benign flows")
     parser.add_argument("--output", type=Path, help="written anew after every pair")
     args = parser.parse_args()
     if args.folder is None or not args.folder.exists():

@@ -60,7 +60,7 @@ def measure(home: Path, mix: Path) -> None:
     taken = {"start, imports and loading the threats": time.process_time()}
     timed = {
         "features": (reading, "featurize"),
-        "detection: finding the attack in the reference": (self_reference, "_clean"),
+        "detection: finding the attack in the reference": (self_reference, "_suspects"),
         "detection: fit": (Panel, "fit"),
         "detection: calibrate and score": (Panel, "judge"),
         "detection: explain": (Panel, "explain"),

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from kshot.detection.judge import Verdicts, judge
+from kshot.detection.self_reference import Evidence, Witness
 
 if TYPE_CHECKING:
     from kshot.detection.classifier import FewShotClassifier as FewShotClassifier
 
-__all__ = ["FewShotClassifier", "Verdicts", "judge"]
+__all__ = ["Evidence", "FewShotClassifier", "Verdicts", "Witness", "judge"]
 
 
 def __getattr__(name: str) -> Any:

@@ -15,32 +15,14 @@ class Desk(NamedTuple):
 
     left: NDArray[np.float64]
     """(classes,) weight of each class left of a cut."""
-    shots: NDArray[np.float32]
-    """(n,) distinct values of the rows that are not benign, rising."""
-    weight_at: NDArray[np.float64]
-    """(n, classes) weight of the rows that hold each of these values."""
-    rows_at: NDArray[np.int64]
-    """(n,) their number."""
-    between: NDArray[np.int64]
-    """(n + 1,) benign rows strictly between two of them, before the first and after the last."""
-    low: NDArray[np.float32]
-    """(n + 1,) least value of these."""
-    high: NDArray[np.float32]
-    """(n + 1,) greatest value of these."""
+    ordered: NDArray[np.uint64]
+    """(n,) the value of each row, so turned that it sorts as a whole number, above the row's place."""
 
 
 @njit
 def new_desk(n_rows: int, n_classes: int) -> Desk:
     """Make room for nodes of up to `n_rows`."""
-    return Desk(
-        np.empty(n_classes),
-        np.empty(n_rows, np.float32),
-        np.empty((n_rows, n_classes)),
-        np.empty(n_rows, np.int64),
-        np.empty(n_rows + 1, np.int64),
-        np.empty(n_rows + 1, np.float32),
-        np.empty(n_rows + 1, np.float32),
-    )
+    return Desk(np.empty(n_classes), np.empty(n_rows, np.uint64))
 
 
 @njit_inline
@@ -96,77 +78,57 @@ def best_cut(
     min_leaf: int,
     desk: Desk,
 ) -> tuple[float, np.float32]:
-    """Return the purest cut of `column` among `rows`, some of them not benign, and its purity; -1 where there is none.
+    """Return the purest cut of `column` among `rows` and its purity; -1 where there is none.
 
-    Only next to a value of a row that is not benign can it lie (Fayyad and Irani 1992): with few shots a handful of
-    places, found by one pass over the rows, without sorting them.
+    Only next to a value of a row that is not benign can it lie (Fayyad and Irani 1992). Going through the rows by their
+    value, a row that changes sides changes the sums of squares by its own class's share alone.
     """
-    n_shots = _meet_shots(column, labels, weights, rows, desk)
-    shots, left = desk.shots, desk.left
+    n = len(rows)
+    _order(column, rows, desk.ordered)
+    left = desk.left
     left[:] = 0.0
-    n_left = 0
+    whole, of_left, squares_left, squares_right = 0.0, 0.0, 0.0, 0.0
+    for c in range(len(total)):
+        whole += total[c]
+        squares_right += total[c] * total[c]
     best, cut = -1.0, np.float32(0.0)
-    for k in range(n_shots + 1):
-        if k > 0:  # right after the shots of the value before
-            for c in range(len(total)):
-                left[c] += desk.weight_at[k - 1, c]
-            n_left += desk.rows_at[k - 1]
-            if desk.between[k] == 0 and k == n_shots:
+    start, value_before, shots_before = 0, np.float32(0.0), False
+    while start < n:
+        value = column[rows[_place(desk.ordered[start])]]
+        end, has_shots = start, False
+        while end < n:
+            row = rows[_place(desk.ordered[end])]
+            if column[row] != value:
                 break
-            after = desk.low[k] if desk.between[k] else shots[k]
-            if n_left >= min_leaf and len(rows) - n_left >= min_leaf:
-                purity = _purity(left, total)
-                if purity > best:
-                    best, cut = purity, _below(shots[k - 1], after)
-        if desk.between[k] and k < n_shots:  # right before the shots of the next value
-            left[0] += desk.between[k] * weights[0]
-            n_left += desk.between[k]
-            if n_left >= min_leaf and len(rows) - n_left >= min_leaf:
-                purity = _purity(left, total)
-                if purity > best:
-                    best, cut = purity, _below(desk.high[k], shots[k])
+            has_shots |= labels[row] > 0
+            end += 1
+        if (has_shots or shots_before) and start >= min_leaf and n - start >= min_leaf:
+            purity = squares_left / of_left + max(squares_right, 0.0) / max(whole - of_left, 1e-300)
+            if purity > best:
+                best, cut = purity, _below(value_before, value)
+        for at in range(start, end):
+            c = labels[rows[_place(desk.ordered[at])]]
+            w = weights[c]
+            squares_left += w * (2.0 * left[c] + w)
+            squares_right -= w * (2.0 * (total[c] - left[c]) - w)
+            left[c] += w
+            of_left += w
+        start, value_before, shots_before = end, value, has_shots
     return best, cut
 
 
+@njit_inline
+def _place(word: np.uint64) -> np.int64:
+    return np.int64(word & np.uint64(0xFFFFFFFF))
+
+
 @njit
-def _meet_shots(
-    column: NDArray[np.float32],
-    labels: NDArray[np.int64],
-    weights: NDArray[np.float64],
-    rows: NDArray[np.int64],
-    desk: Desk,
-) -> int:
-    """Fill `desk` from the column's values in `rows`; return the number of distinct ones of rows not benign."""
-    n = 0
-    for row in rows:
-        if labels[row] > 0:
-            desk.shots[n] = column[row]
-            n += 1
-    ordered = np.sort(desk.shots[:n])
-    n_shots = 0
-    for value in ordered:
-        if n_shots == 0 or value != desk.shots[n_shots - 1]:
-            desk.shots[n_shots] = value
-            n_shots += 1
-    desk.weight_at[:n_shots] = 0.0
-    desk.rows_at[:n_shots] = 0
-    desk.between[: n_shots + 1] = 0
-    for row in rows:
-        value = column[row]
-        at, end = 0, n_shots
-        while at < end:
-            middle = (at + end) // 2
-            if desk.shots[middle] < value:
-                at = middle + 1
-            else:
-                end = middle
-        if at < n_shots and desk.shots[at] == value:
-            desk.weight_at[at, labels[row]] += weights[labels[row]]
-            desk.rows_at[at] += 1
-            continue
-        if desk.between[at] == 0 or value < desk.low[at]:
-            desk.low[at] = value
-        if desk.between[at] == 0 or value > desk.high[at]:
-            desk.high[at] = value
-        desk.between[at] += 1
-    return n_shots
+def _order(column: NDArray[np.float32], rows: NDArray[np.int64], ordered: NDArray[np.uint64]) -> None:
+    """Fill `ordered` with the places of `rows`, by the value that `column` has there, rising."""
+    values = column.view(np.uint32)
+    for place in range(len(rows)):
+        bits = values[rows[place]]
+        # IEEE 754: negative numbers fall as their bits rise, and lie below all others.
+        turned = ~bits if bits >> np.uint32(31) else bits | np.uint32(0x80000000)
+        ordered[place] = np.uint64(turned) << np.uint64(32) | np.uint64(place)
+    ordered[: len(rows)].sort()

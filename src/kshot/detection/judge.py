@@ -10,10 +10,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from kshot.detection.detector import Judged
 from kshot.detection.frames import BadInputError
 from kshot.detection.panel import Panel
-from kshot.detection.self_reference import judge_by_itself
+from kshot.detection.self_reference import Judgement, Witness, judge_by_itself
 
 Floats = NDArray[np.float64]
 UNKNOWN = "unknown"
@@ -33,6 +32,8 @@ class Verdicts:
     """What the p-values were measured on: a reference that was given, the queries' own traffic, or nothing."""
     attainable: float
     """The least false-alarm rate that can be promised; nan where nothing calibrates."""
+    kept_out: float
+    """Share of the records that were taken for an attack and kept out of what calibrates; 0 with a reference."""
     _queries: pl.DataFrame
     _panels: tuple[Panel, ...]
     _panel_of: NDArray[np.intp]
@@ -64,11 +65,13 @@ def judge(
     reference: pl.DataFrame | None,
     unknown: bool = False,
     random_state: int = 0,
+    witness: Witness | None = None,
 ) -> Verdicts:
     """Judge `queries` for the `threats` (name -> shots) against `reference`, or without one against themselves.
 
     Columns that threats, queries and reference do not share are left out. Without a reference no record is judged
-    by a model that has seen it, and records that resemble the shots neither enter the reference nor calibrate.
+    by a model that has seen it, and records that form a group like the shots neither enter the reference nor
+    calibrate; `witness` says what else is known of rows of the queries, and must agree.
 
     Raises:
         BadInputError: nothing to look for, an empty reference, or no column in common.
@@ -79,27 +82,29 @@ def judge(
         raise BadInputError("reference", "has no rows", "give records of normal life, or none at all")
     rng = np.random.default_rng(random_state)
     if not len(queries):
-        return Verdicts([], np.empty(0), np.empty(0), "none", float("nan"), queries, (), np.empty(0, np.intp))
-    panels_names = [*threats]
+        return Verdicts([], np.empty(0), np.empty(0), "none", float("nan"), 0.0, queries, (), np.empty(0, np.intp))
     if reference is None:
-        return _verdicts(panels_names, *judge_by_itself(threats, queries, unknown=unknown, rng=rng), queries)
+        return _verdicts(threats, judge_by_itself(threats, queries, unknown=unknown, rng=rng, witness=witness), queries)
     panel = Panel.fit(threats, reference, queries.columns, rng)
     judged = panel.judge(queries, unknown=unknown)
     calibrated: Literal["site", "none"] = "none" if np.isnan(judged.p_values).all() else "site"
     one = np.zeros(len(queries), np.intp)
-    return _verdicts(panels_names, judged, (panel,), one, calibrated, panel.attainable(unknown=unknown), queries)
+    attainable = panel.attainable(unknown=unknown)
+    return _verdicts(threats, Judgement(judged, (panel,), one, calibrated, attainable, 0.0), queries)
 
 
-def _verdicts(
-    names: list[str],
-    judged: Judged,
-    panels: tuple[Panel, ...],
-    panel_of: NDArray[np.intp],
-    calibrated: Literal["site", "capture", "none"],
-    attainable: float,
-    queries: pl.DataFrame,
-) -> Verdicts:
-    labels = np.array([*names, UNKNOWN], dtype=object)
+def _verdicts(threats: Mapping[str, pl.DataFrame], by: Judgement, queries: pl.DataFrame) -> Verdicts:
+    labels = np.array([*threats, UNKNOWN], dtype=object)
     # With no threats the single column of surprises is that of "unknown", which is then also the first label.
-    threat = [str(t) for t in labels[judged.best]]
-    return Verdicts(threat, judged.surprises.max(1), judged.p_values, calibrated, attainable, queries, panels, panel_of)
+    threat = [str(t) for t in labels[by.judged.best]]
+    return Verdicts(
+        threat,
+        by.judged.surprises.max(1),
+        by.judged.p_values,
+        by.calibrated,
+        by.attainable,
+        by.kept_out,
+        queries,
+        by.panels,
+        by.panel_of,
+    )

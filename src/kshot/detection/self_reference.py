@@ -1,9 +1,9 @@
-"""Judging a capture by its own traffic: cross-fitted, and robust to the attack being half of it."""
+"""Judging a capture by its own traffic: cross-fitted, without what is the attack as far as evidence goes."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -12,35 +12,74 @@ from numpy.typing import NDArray
 
 from kshot.detection.detector import LEAST_CALIBRATION_ROWS, MOST_CALIBRATION_ROWS, Judged
 from kshot.detection.panel import MAX_REFERENCE, Panel, stack
-from kshot.detection.screen import resembling
+from kshot.detection.screen import DENSE, SPARSE, Screen
 
-Judgement = tuple[Judged, tuple[Panel, ...], NDArray[np.intp], Literal["capture", "none"], float]
-_ROUNDS = 3
-"""Each round takes out what the last one unmasked: an attack hides its own less typical records."""
 _DEEPEST_VALLEY = 0.3
 """Rows around the cut, for each row above it: more of them, and what lies above is a tail, not a group."""
 _LEAST_GROUP = 5
-_LOWEST_CUTS, _HIGHEST_CUT = (-2.0, -1.0), 4.0
-"""Log-odds between which a group may begin: shots against a half of their own kind stand at 0.7, in broad leaves
-lower. Where the first of the lowest cuts leaves less than `_LEAST_LEFT`, it took another service or transport than the
-rest for the attack, and the second is tried."""
-_LEAST_LEFT = 0.25
+_HIGHEST_CUT = 4.0
+_SPARSE_CUT, _DENSE_CUT = -1.0, -2.0
+"""Log-odds from which on a group may begin: shots against a half of their own kind stand at 0.7, in broad leaves lower.
+"""
+_DENSE_SHARE = 0.2
+"""Of the rows, that the group of the broad screen must be."""
+_MORE_THAN_CHANCE = 0.02
+"""Share of rows that are suspect elsewhere, at 1 in 1,000 benign ones there, from which on they need form no group."""
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What is known of n rows beside their likeness to the shots, which benign services share."""
+
+    of_kind: NDArray[np.bool_]
+    """(n, T) which rows may be of each threat at all."""
+    suspect: NDArray[np.bool_] | None = None
+    """(n,) which look so much like a threat that hardly any benign row of another place does; None where no place is
+    known."""
+
+
+Witness = Callable[[NDArray[np.intp]], Evidence]
+"""Rows of the queries -> what is known of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """Every query judged by one of `panels`."""
+
+    judged: Judged
+    panels: tuple[Panel, ...]
+    panel_of: NDArray[np.intp]
+    """(n,) which panel judged each row."""
+    calibrated: Literal["site", "capture", "none"]
+    attainable: float
+    kept_out: float
+    """Share of the rows that might have calibrated and were taken for the attack; 0 where nothing calibrates."""
 
 
 def judge_by_itself(
-    threats: Mapping[str, pl.DataFrame], queries: pl.DataFrame, *, unknown: bool, rng: np.random.Generator
+    threats: Mapping[str, pl.DataFrame],
+    queries: pl.DataFrame,
+    *,
+    unknown: bool,
+    rng: np.random.Generator,
+    witness: Witness | None = None,
 ) -> Judgement:
     """Judge every query by a model fitted and calibrated on the half of the queries that it is not in."""
     n = len(queries)
     if n < 2 * LEAST_CALIBRATION_ROWS:
         return _rank_only(threats, queries, unknown=unknown, rng=rng)
     halves = np.array_split(rng.permutation(n), 2)
+    pool = np.sort(np.concatenate([half[: MAX_REFERENCE + MOST_CALIBRATION_ROWS // 2] for half in halves]))
+    taken = np.zeros(n, bool)
+    taken[pool] = _suspects(threats, queries, pool, rng, witness)
+    in_pool = np.zeros(n, bool)
+    in_pool[pool] = True
     panels, outcomes = [], []
     for mine, others in ((halves[0], halves[1]), (halves[1], halves[0])):
-        clean = _clean(threats, queries[np.sort(others[: MAX_REFERENCE + MOST_CALIBRATION_ROWS // 2])], rng)
+        clean = np.sort(others[in_pool[others] & ~taken[others]])
         if len(clean) < LEAST_CALIBRATION_ROWS:
             return _rank_only(threats, queries, unknown=unknown, rng=rng)
-        panel = Panel.fit(threats, clean, queries.columns, rng)
+        panel = Panel.fit(threats, queries[clean], queries.columns, rng)
         panels.append(panel)
         outcomes.append(panel.judge(queries[mine], unknown=unknown))
     order = np.argsort(np.concatenate(halves))
@@ -52,7 +91,7 @@ def judge_by_itself(
     )
     panel_of = np.repeat([0, 1], [len(h) for h in halves])[order]
     attainable = max(p.attainable(unknown=unknown) for p in panels)
-    return joined, tuple(panels), panel_of, "capture", attainable
+    return Judgement(joined, tuple(panels), panel_of, "capture", attainable, float(taken[pool].mean()))
 
 
 def _rank_only(
@@ -62,29 +101,38 @@ def _rank_only(
     panel = Panel.fit(threats, queries, queries.columns, rng)
     judged = panel.judge(queries, unknown=unknown)
     silent = replace(judged, p_values=np.full(len(queries), np.nan))
-    return silent, (panel,), np.zeros(len(queries), np.intp), "none", float("nan")
+    return Judgement(silent, (panel,), np.zeros(len(queries), np.intp), "none", float("nan"), 0.0)
 
 
-def _clean(threats: Mapping[str, pl.DataFrame], rows: pl.DataFrame, rng: np.random.Generator) -> pl.DataFrame:
-    """Rows without those that form a group around the shots, judged by trees that did not see them."""
+def _suspects(
+    threats: Mapping[str, pl.DataFrame],
+    queries: pl.DataFrame,
+    pool: NDArray[np.intp],
+    rng: np.random.Generator,
+    witness: Witness | None,
+) -> NDArray[np.bool_]:
+    """Which of the rows `pool` are kept out of the reference: what stands apart, towards the shots, from its own kind.
+
+    Where another place's benign rows are known, only suspects there; and all of these where they are more than
+    chance and this place's ways explain. Else also what stands apart and is a good part of the rows.
+    """
     if not threats:
-        return rows
-    for _ in range(_ROUNDS):
-        chosen = np.sort(rng.permutation(len(rows))[:MAX_REFERENCE])
-        support, labels = stack(threats, rows[chosen], rows.columns)
-        held_out, resemblance = resembling(support, labels, rng)
-        likeness = resemblance(rows)
-        likeness[chosen] = held_out
-        for lowest in _LOWEST_CUTS:
-            clean = (likeness < np.array([_valley(column, lowest) for column in likeness.T])).all(1)
-            if clean.mean() >= _LEAST_LEFT:
-                break
-        if clean.all():
-            break
-        rows = rows.filter(pl.Series(clean))
-        if len(rows) < LEAST_CALIBRATION_ROWS:
-            break
-    return rows
+        return np.zeros(len(pool), bool)
+    rows = queries[pool]
+    evidence = Evidence(np.ones((len(pool), len(threats)), bool)) if witness is None else witness(pool)
+    support, labels = stack(threats, rows, rows.columns)
+
+    def groups(screen: Screen, lowest: float) -> NDArray[np.bool_]:
+        log_odds = screen.log_odds(support, labels, rng)
+        cuts = [_valley(column[may], lowest) for column, may in zip(log_odds.T, evidence.of_kind.T, strict=True)]
+        return np.asarray(evidence.of_kind & (log_odds >= np.array(cuts)))
+
+    taken = groups(SPARSE, _SPARSE_CUT).any(1)
+    if evidence.suspect is None:
+        dense = groups(DENSE, _DENSE_CUT)
+        return np.asarray(taken | dense[:, dense.mean(0) >= _DENSE_SHARE].any(1))
+    many = evidence.suspect.mean() >= _MORE_THAN_CHANCE
+    return np.asarray(evidence.suspect & (taken | many))
 
 
 def _valley(log_odds: NDArray[np.float64], lowest: float) -> float:

@@ -9,9 +9,11 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from kshot.detection import judge
+from kshot.detection import Evidence, Witness, judge
 from kshot.features import settle
+from kshot.intel import is_of_kind
 from kshot.records.threats import Threat
+from kshot.stream.laboratory import Laboratory
 
 UNKNOWN = "unknown"
 """The name of what is like no threat and unlike the reference."""
@@ -31,6 +33,8 @@ class Judgement:
     """"site", "capture" or "none"."""
     attainable: float
     """The least false-alarm rate that the reference can promise; nan without calibration."""
+    kept_out: float
+    """Share of the records that were taken for an attack and kept out of what calibrates, at most of all groups."""
     explain: Callable[[Sequence[int]], list[list[str]]]
     """Rows -> the three features that speak loudest for each."""
 
@@ -46,17 +50,20 @@ def judge_all(
     *,
     unknown: bool,
     random_state: int,
+    laboratory: Laboratory | None = None,
 ) -> Judgement:
     """Judge each group of threats (same columns within a group) and keep each record's loudest verdict.
 
     A false-alarm rate is promised over everything together, so with g groups each p-value counts g times (Bonferroni).
     "unknown" is asked of the first group only: it is one question, and that group has the most threats.
+    Without a reference `laboratory` and what was never seen among the shots tell which records may be the attack.
     """
     ordered = sorted(groups, key=len, reverse=True) or [[]]
     told = []
     for number, group in enumerate(ordered):
         columns = group[0].shots.columns if group else queries.columns
         asked = _like(group, queries, columns)
+        witness = _witness(group, asked, laboratory, random_state) if reference is None else None
         benign = asked if reference is None else _like(group, reference, columns)
         told.append(
             judge(
@@ -65,6 +72,7 @@ def judge_all(
                 reference=None if reference is None else settle(benign, benign),
                 unknown=unknown and number == 0,
                 random_state=random_state,
+                witness=witness,
             )
         )
     p_values = np.stack([np.asarray(verdicts.p_value, dtype=np.float64) for verdicts in told])
@@ -88,8 +96,26 @@ def judge_all(
         p_value=np.minimum(p_values[at] * len(told), 1.0),
         calibrated=str(told[0].calibrated),
         attainable=float(max(verdicts.attainable for verdicts in told)) * len(told),
+        kept_out=max(verdicts.kept_out for verdicts in told),
         explain=explain,
     )
+
+
+def _witness(
+    group: Sequence[Threat], queries: pl.DataFrame, laboratory: Laboratory | None, random_state: int
+) -> Witness | None:
+    """What else is known of flows; nothing of rows of a table, whose flags and categories may mean anything."""
+    if not group or any(threat.kind != "flow" for threat in group):
+        return None
+
+    def witness(rows: NDArray[np.intp]) -> Evidence:
+        asked = queries[rows]
+        settled = settle(asked, queries)
+        of_kind = np.stack([is_of_kind(settle(threat.shots, queries), settled) for threat in group], 1)
+        suspect = None if laboratory is None else laboratory.suspects(asked, group, random_state)
+        return Evidence(of_kind, suspect)
+
+    return witness
 
 
 def _like(group: Sequence[Threat], frame: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:

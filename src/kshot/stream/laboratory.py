@@ -21,6 +21,7 @@ from kshot.records.threats import Threat
 Floats = NDArray[np.float64]
 _TREES = 400
 _REFERENCE = 1_000
+_SUSPECT = 0.001
 """Fewer than where the user's own reference calibrates: nothing here is worth the last digit."""
 _HISTORY = tuple(column.name for column in HISTORY_COLUMNS)
 _SIGNS_OF_HISTORY = ("orig_peers_100", "resp_peers_100")
@@ -68,6 +69,12 @@ class Laboratory:
         if not own:
             self._fitted[key] = bench
         return bench
+
+    def suspects(self, features: pl.DataFrame, own: Sequence[Threat], random_state: int = 0) -> NDArray[np.bool_]:
+        """(n,) which records are more like one of `own` than 999 in 1,000 of the laboratory's benign ones."""
+        key = tuple(features.columns)
+        bench = Bench([_as_told(threat, key) for threat in own], _told(self.reference, key), random_state)
+        return bench.judge(features).alarms(_SUSPECT)
 
 
 def _told(features: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:

@@ -105,7 +105,7 @@ def scan(
     groups = _fitting(threats, judged, notes, must=laboratory is None and not options.unknown)
     told = _Told(len(judged))
     if groups or options.unknown or laboratory is None:
-        _judge(told, groups, judged, narrowed, options, notes, alone=laboratory is None)
+        _judge(told, groups, judged, narrowed, laboratory, options, notes)
     if laboratory is not None:
         own = [threat for group in groups for threat in group] if told.calibrated == "none" else []
         _sight(told, laboratory, own, judged, options, notes)
@@ -151,10 +151,9 @@ def _judge(
     groups: list[list[Threat]],
     judged: Records,
     reference: Records | None,
+    laboratory: Laboratory | None,
     options: ScanOptions,
     notes: list[str],
-    *,
-    alone: bool,
 ) -> None:
     """Judge by the reference, or by the records' own traffic; where neither calibrates, rank them if that is all."""
     judgement = judge_all(
@@ -163,10 +162,16 @@ def _judge(
         None if reference is None else reference.judged_columns(),
         unknown=options.unknown,
         random_state=options.random_state,
+        laboratory=laboratory,
     )
     rate = _rate(judgement, options, reference or judged, notes)
-    if rate is None and not alone:
+    if rate is None and laboratory is not None:
         return
+    if rate is not None and judgement.kept_out > rate:
+        notes.append(
+            f"{judgement.kept_out:.2g} of the records were taken for an attack and kept out of what calibrates; "
+            "if they are normal here they are false alarms: give --reference FILE of quiet traffic"
+        )
     told.threat, told.score, told.p_value = judgement.threat, judgement.score, judgement.p_value
     told.by_laboratory[:] = False
     told.calibrated, told.rate, told.explain = judgement.calibrated, rate, judgement.explain
