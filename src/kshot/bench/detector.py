@@ -72,9 +72,9 @@ class KshotAdapted(Promising):
 
     def score(self, queries: Frame) -> Floats:
         """Decision scores of one threat (or of the distance from the reference), or (m, N) of each."""
-        if len(self._model.threats_) > 1:
-            return self._model.threat_scores(queries)
-        return np.ravel(self._model.decision_function(queries))
+        # Those of several threats are on one scale, which `threat_scores` are not.
+        scores: Floats = self._model.decision_function(queries)
+        return scores[:, 1:] if scores.ndim > 1 else scores
 
     @property
     def attainable(self) -> float:
