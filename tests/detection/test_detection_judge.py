@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from kshot.detection import judge
+from kshot.detection import Evidence, Witness, judge
 from kshot.errors import UserError
 
 NAMES = list("abcdef")
@@ -70,3 +70,45 @@ def test_two_threats_are_told_apart() -> None:
 def test_nothing_to_look_for_is_refused() -> None:
     with pytest.raises(UserError, match="there is none to look for"):
         judge({}, pl.DataFrame({"a": [1.0]}), reference=None)
+
+
+def test_a_service_like_the_shots_is_kept_out_only_where_the_witness_agrees() -> None:
+    rng = np.random.default_rng(5)
+    queries = pl.concat([_frame(rng, 1_950, 0.0), _frame(rng, 50, 5.0)])
+    shots = {"x": _frame(rng, 3, 5.0)}
+
+    def says(elsewhere: float) -> Witness:
+        return lambda rows: Evidence(np.ones((len(rows), 1), bool), np.full(len(rows), elsewhere))
+
+    innocent = judge(shots, queries, reference=None, witness=says(0.5))
+    assert innocent.kept_out == 0.0
+    assert innocent.alarms(0.01).mean() < 0.02
+    guilty = judge(shots, queries, reference=None, witness=lambda rows: _only(rows, 1_950))
+    assert guilty.kept_out == pytest.approx(50 / 2_000, abs=0.002)
+    assert guilty.alarms(0.01)[1_950:].mean() > 0.9
+    other_kind = judge(shots, queries, reference=None, witness=lambda rows: Evidence(np.zeros((len(rows), 1), bool)))
+    assert other_kind.kept_out == 0.0
+
+
+def _only(rows: np.ndarray, first: int) -> Evidence:
+    return Evidence(np.ones((len(rows), 1), bool), np.where(rows >= first, 1e-4, 0.5))
+
+
+def test_many_suspects_are_kept_out_though_they_do_not_stand_apart() -> None:
+    rng = np.random.default_rng(6)
+    queries, shots = _frame(rng, 2_000, 0.0), {"x": _frame(rng, 3, 0.0)}
+
+    def says(count: int) -> Witness:
+        return lambda rows: Evidence(np.ones((len(rows), 1), bool), np.where(rows < count, 5e-4, 0.5))
+
+    assert judge(shots, queries, reference=None, witness=says(20)).kept_out == 0.0
+    assert judge(shots, queries, reference=None, witness=says(100)).kept_out == pytest.approx(0.05)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_capture_without_the_attack_keeps_the_promise(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    # A service near the shots, as benign ones are: nothing but its place tells it from an attack.
+    queries = pl.concat([_frame(rng, 3_600, 0.0), _frame(rng, 400, 1.5)])
+    verdicts = judge({"x": _frame(rng, 3, 3.0)}, queries, reference=None, random_state=seed)
+    assert verdicts.alarms(0.01).mean() < 0.02

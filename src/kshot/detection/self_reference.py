@@ -23,8 +23,11 @@ _SPARSE_CUT, _DENSE_CUT = -1.0, -2.0
 """
 _DENSE_SHARE = 0.2
 """Of the rows, that the group of the broad screen must be."""
-_MORE_THAN_CHANCE = 0.02
-"""Share of rows that are suspect elsewhere, at 1 in 1,000 benign ones there, from which on they need form no group."""
+_HARDLY_ANY = 2e-4
+"""Of another place's benign rows, that are as much like a threat: with a few thousand of them, none."""
+_FEW, _MORE_THAN_CHANCE = 1e-3, 0.02
+"""Rows that only so few of another place's benign rows equal, if they are more than the second share of all, are no
+chance: they need not stand apart from each other, which an attack of many rows does not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +36,8 @@ class Evidence:
 
     of_kind: NDArray[np.bool_]
     """(n, T) which rows may be of each threat at all."""
-    suspect: NDArray[np.bool_] | None = None
-    """(n,) which look so much like a threat that hardly any benign row of another place does; None where no place is
-    known."""
+    elsewhere: NDArray[np.float64] | None = None
+    """(n,) share of another place's benign rows that look as much like a threat; None where no place is known."""
 
 
 Witness = Callable[[NDArray[np.intp]], Evidence]
@@ -113,26 +115,29 @@ def _suspects(
 ) -> NDArray[np.bool_]:
     """Which of the rows `pool` are kept out of the reference: what stands apart, towards the shots, from its own kind.
 
-    Where another place's benign rows are known, only suspects there; and all of these where they are more than
-    chance and this place's ways explain. Else also what stands apart and is a good part of the rows.
+    Where another place's benign rows are known, only rows that hardly any of those equals; and where few of them equal
+    more rows than chance explains, all such rows. Else also what stands apart and is a good part of the rows.
     """
     if not threats:
         return np.zeros(len(pool), bool)
     rows = queries[pool]
     evidence = Evidence(np.ones((len(pool), len(threats)), bool)) if witness is None else witness(pool)
+    may = evidence.of_kind
+    if evidence.elsewhere is not None:
+        may = may & (evidence.elsewhere <= _HARDLY_ANY)[:, None]
     support, labels = stack(threats, rows, rows.columns)
 
     def groups(screen: Screen, lowest: float) -> NDArray[np.bool_]:
         log_odds = screen.log_odds(support, labels, rng)
-        cuts = [_valley(column[may], lowest) for column, may in zip(log_odds.T, evidence.of_kind.T, strict=True)]
-        return np.asarray(evidence.of_kind & (log_odds >= np.array(cuts)))
+        cuts = [_valley(column[mine], lowest) for column, mine in zip(log_odds.T, may.T, strict=True)]
+        return np.asarray(may & (log_odds >= np.array(cuts)))
 
     taken = groups(SPARSE, _SPARSE_CUT).any(1)
-    if evidence.suspect is None:
+    if evidence.elsewhere is None:
         dense = groups(DENSE, _DENSE_CUT)
         return np.asarray(taken | dense[:, dense.mean(0) >= _DENSE_SHARE].any(1))
-    many = evidence.suspect.mean() >= _MORE_THAN_CHANCE
-    return np.asarray(evidence.suspect & (taken | many))
+    suspect = evidence.elsewhere <= _FEW
+    return np.asarray(taken | suspect if suspect.mean() >= _MORE_THAN_CHANCE else taken)
 
 
 def _valley(log_odds: NDArray[np.float64], lowest: float) -> float:

@@ -112,8 +112,8 @@ def _witness(
         asked = queries[rows]
         settled = settle(asked, queries)
         of_kind = np.stack([is_of_kind(settle(threat.shots, queries), settled) for threat in group], 1)
-        suspect = None if laboratory is None else laboratory.suspects(asked, group, random_state)
-        return Evidence(of_kind, suspect)
+        elsewhere = None if laboratory is None else laboratory.sighting(asked, group, random_state).p_value
+        return Evidence(of_kind, elsewhere)
 
     return witness
 

@@ -21,7 +21,6 @@ from kshot.records.threats import Threat
 Floats = NDArray[np.float64]
 _TREES = 400
 _REFERENCE = 1_000
-_SUSPECT = 0.001
 """Fewer than where the user's own reference calibrates: nothing here is worth the last digit."""
 _HISTORY = tuple(column.name for column in HISTORY_COLUMNS)
 _SIGNS_OF_HISTORY = ("orig_peers_100", "resp_peers_100")
@@ -70,11 +69,12 @@ class Laboratory:
             self._fitted[key] = bench
         return bench
 
-    def suspects(self, features: pl.DataFrame, own: Sequence[Threat], random_state: int = 0) -> NDArray[np.bool_]:
-        """(n,) which records are more like one of `own` than 999 in 1,000 of the laboratory's benign ones."""
+    def sighting(self, features: pl.DataFrame, own: Sequence[Threat], random_state: int = 0) -> Sighting:
+        """What the laboratory makes of records that may be one of `own`, and of no built-in threat."""
         key = tuple(features.columns)
-        bench = Bench([_as_told(threat, key) for threat in own], _told(self.reference, key), random_state)
-        return bench.judge(features).alarms(_SUSPECT)
+        return Bench([_as_told(threat, key) for threat in own], _told(self.reference, key), random_state).judge(
+            features
+        )
 
 
 def _told(features: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:
