@@ -15,14 +15,16 @@ class Desk(NamedTuple):
 
     left: NDArray[np.float64]
     """(classes,) weight of each class left of a cut."""
-    ordered: NDArray[np.uint64]
-    """(n,) the value of each row, so turned that it sorts as a whole number, above the row's place."""
+    ordered: NDArray[np.int64]
+    """(n,) a node's rows by their value, rising."""
+    counts: NDArray[np.int64]
+    """(n + 2,) where the rows of each rank begin."""
 
 
 @njit
 def new_desk(n_rows: int, n_classes: int) -> Desk:
     """Make room for nodes of up to `n_rows`."""
-    return Desk(np.empty(n_classes), np.empty(n_rows, np.uint64))
+    return Desk(np.empty(n_classes), np.empty(n_rows, np.int64), np.empty(n_rows + 2, np.int64))
 
 
 @njit_inline
@@ -69,8 +71,24 @@ def purity_at(
 
 
 @njit
+def rank_columns(columns: NDArray[np.float32]) -> NDArray[np.int64]:
+    """(features, n) values -> (features, n) which of its column's distinct values each is, from 0 up."""
+    n_features, n = columns.shape
+    ranks = np.empty((n_features, n), np.int64)
+    for f in range(n_features):
+        order = np.argsort(columns[f])
+        rank = 0
+        for i in range(n):
+            if i and columns[f, order[i]] != columns[f, order[i - 1]]:
+                rank += 1
+            ranks[f, order[i]] = rank
+    return ranks
+
+
+@njit
 def best_cut(
     column: NDArray[np.float32],
+    ranks: NDArray[np.int64],
     labels: NDArray[np.int64],
     weights: NDArray[np.float64],
     rows: NDArray[np.int64],
@@ -84,51 +102,56 @@ def best_cut(
     value, a row that changes sides changes the sums of squares by its own class's share alone.
     """
     n = len(rows)
-    _order(column, rows, desk.ordered)
-    left = desk.left
+    _order(ranks, rows, desk)
+    ordered, left = desk.ordered, desk.left
     left[:] = 0.0
     whole, of_left, squares_left, squares_right = 0.0, 0.0, 0.0, 0.0
     for c in range(len(total)):
         whole += total[c]
         squares_right += total[c] * total[c]
     best, cut = -1.0, np.float32(0.0)
-    start, value_before, shots_before = 0, np.float32(0.0), False
+    start, shots_before = 0, False
     while start < n:
-        value = column[rows[_place(desk.ordered[start])]]
+        rank = ranks[ordered[start]]
         end, has_shots = start, False
-        while end < n:
-            row = rows[_place(desk.ordered[end])]
-            if column[row] != value:
-                break
-            has_shots |= labels[row] > 0
+        while end < n and ranks[ordered[end]] == rank:
+            has_shots |= labels[ordered[end]] > 0
             end += 1
         if (has_shots or shots_before) and start >= min_leaf and n - start >= min_leaf:
             purity = squares_left / of_left + max(squares_right, 0.0) / max(whole - of_left, 1e-300)
             if purity > best:
-                best, cut = purity, _below(value_before, value)
+                best, cut = purity, _below(column[ordered[start - 1]], column[ordered[start]])
         for at in range(start, end):
-            c = labels[rows[_place(desk.ordered[at])]]
+            c = labels[ordered[at]]
             w = weights[c]
             squares_left += w * (2.0 * left[c] + w)
             squares_right -= w * (2.0 * (total[c] - left[c]) - w)
             left[c] += w
             of_left += w
-        start, value_before, shots_before = end, value, has_shots
+        start, shots_before = end, has_shots
     return best, cut
 
 
-@njit_inline
-def _place(word: np.uint64) -> np.int64:
-    return np.int64(word & np.uint64(0xFFFFFFFF))
-
-
 @njit
-def _order(column: NDArray[np.float32], rows: NDArray[np.int64], ordered: NDArray[np.uint64]) -> None:
-    """Fill `ordered` with the places of `rows`, by the value that `column` has there, rising."""
-    values = column.view(np.uint32)
-    for place in range(len(rows)):
-        bits = values[rows[place]]
-        # IEEE 754: negative numbers fall as their bits rise, and lie below all others.
-        turned = ~bits if bits >> np.uint32(31) else bits | np.uint32(0x80000000)
-        ordered[place] = np.uint64(turned) << np.uint64(32) | np.uint64(place)
-    ordered[: len(rows)].sort()
+def _order(ranks: NDArray[np.int64], rows: NDArray[np.int64], desk: Desk) -> None:
+    """Fill `desk.ordered` with `rows` by their rank, rising: by counting, or where that is more work by sorting."""
+    ordered, counts, n = desk.ordered, desk.counts, len(rows)
+    low = high = ranks[rows[0]]
+    for row in rows:
+        low, high = min(low, ranks[row]), max(high, ranks[row])
+    if high - low > 4 * n:
+        for i in range(n):
+            ordered[i] = ranks[rows[i]] << 32 | rows[i]
+        ordered[:n].sort()
+        for i in range(n):
+            ordered[i] &= 0xFFFFFFFF
+        return
+    counts[: high - low + 2] = 0
+    for row in rows:
+        counts[ranks[row] - low + 1] += 1
+    for rank in range(1, high - low + 1):
+        counts[rank] += counts[rank - 1]
+    for row in rows:
+        at = ranks[row] - low
+        ordered[counts[at]] = row
+        counts[at] += 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from kshot.detection.cut_kernels import Desk, best_cut, new_desk, purity_at
+from kshot.detection.cut_kernels import Desk, best_cut, new_desk, purity_at, rank_columns
 from kshot.jit import njit, njit_inline
 
 NODE = np.dtype(
@@ -66,6 +66,7 @@ def draw_rows(
 @njit
 def grow_tree(
     columns: NDArray[np.float32],
+    ranks: NDArray[np.int64],
     labels: NDArray[np.int64],
     weights: NDArray[np.float64],
     rows: NDArray[np.int64],
@@ -82,8 +83,9 @@ def grow_tree(
     """Grow one tree on `rows` of `columns` (features, n); fill the node arrays and return the number of nodes.
 
     At each node `n_tried` features that vary there get one threshold each, uniform at random (Geurts et al. 2006) or,
-    with `is_best`, where weighted Gini impurity falls most (Breiman 2001), and the greatest fall wins. The left child
-    of node i is child[i], the right one the next; child is 0 at a leaf. `value` (nodes, classes) holds class shares.
+    with `is_best`, where weighted Gini impurity falls most (Breiman 2001; `ranks` are then those of `rank_columns`), and
+    the greatest fall wins. The left child of node i is child[i], the right one the next; child is 0 at a leaf. `value`
+    (nodes, classes) holds class shares.
     """
     n_features, n_classes = columns.shape[0], value.shape[1]
     order = np.arange(n_features)
@@ -127,7 +129,7 @@ def grow_tree(
             tried += 1
             here = rows[start:end]
             if is_best:
-                gain, cut = best_cut(column, labels, weights, here, total, min_leaf, desk)
+                gain, cut = best_cut(column, ranks[f], labels, weights, here, total, min_leaf, desk)
             else:
                 cut = np.float32(low + _uniform(state) * (high - low))
                 if cut >= high:
@@ -190,6 +192,7 @@ def grow_forest(
     weights = np.empty(n_classes)
     inside = np.empty(n, np.bool_)
     desk = new_desk(n, n_classes)
+    ranks = rank_columns(columns) if is_best else np.empty((0, 0), np.int64)
     for t in range(n_trees):
         n_rows = draw_rows(labels, keep, state, chosen)
         rows = chosen[:n_rows]
@@ -201,7 +204,20 @@ def grow_forest(
         for c in range(n_classes):
             weights[c] = 1.0 / max(weights[c], 1.0)
         n_nodes = grow_tree(
-            columns, labels, weights, rows, n_tried, min_leaf, is_best, state, desk, feature, threshold, child, value
+            columns,
+            ranks,
+            labels,
+            weights,
+            rows,
+            n_tried,
+            min_leaf,
+            is_best,
+            state,
+            desk,
+            feature,
+            threshold,
+            child,
+            value,
         )
         at = roots[t]
         if at + n_nodes > room:

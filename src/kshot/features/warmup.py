@@ -18,12 +18,13 @@ def settle(frame: pl.DataFrame, reference: pl.DataFrame) -> pl.DataFrame:
     knows is emptied in every frame that is settled by it.
     """
     known = [column.name for column in COLUMNS if column.name in frame.columns and column.name in reference.columns]
+    types = frame.schema
     filled = []
     for name in known:
         values = reference[name].drop_nulls()
         if len(values) < LEAST_KNOWN:
-            filled.append(pl.lit(None, dtype=frame.schema[name]).alias(name))
+            filled.append(pl.lit(None, dtype=types[name]).alias(name))
         elif frame[name].null_count():
             middle = bool(values.mean() >= 0.5) if values.dtype == pl.Boolean else values.median()  # type: ignore[operator]
-            filled.append(pl.col(name).fill_null(pl.lit(middle, dtype=frame.schema[name])))
+            filled.append(pl.col(name).fill_null(pl.lit(middle, dtype=types[name])))
     return frame.with_columns(filled)

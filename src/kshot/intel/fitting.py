@@ -68,8 +68,8 @@ def _fit(
         more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
         return f"the input lacks {'column' if len(missing) == 1 else 'columns'} {', '.join(missing[:3])}{more}", None
     shots = threat.shots
-    for name in shots.columns:
-        ours, theirs = shots.schema[name], schema[name]
+    for name, ours in shots.schema.items():
+        theirs = schema[name]
         if ours == theirs:
             continue
         if _sort(ours) != _sort(theirs) and theirs != pl.Null:
