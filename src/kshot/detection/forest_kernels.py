@@ -83,7 +83,7 @@ def grow_tree(
     """Grow one tree on `rows` of `columns` (features, n); fill the node arrays and return the number of nodes.
 
     At each node `n_tried` features that vary there get one threshold each, uniform at random (Geurts et al. 2006) or,
-    with `is_best`, where weighted Gini impurity falls most (Breiman 2001; `ranks` are then those of `rank_columns`), and
+    with `is_best`, where weighted Gini impurity falls most (Breiman 2001; `ranks` are those of `rank_columns`), and
     the greatest fall wins. The left child of node i is child[i], the right one the next; child is 0 at a leaf. `value`
     (nodes, classes) holds class shares.
     """
