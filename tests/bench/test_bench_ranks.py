@@ -7,7 +7,7 @@ import math
 import polars as pl
 import pytest
 
-from kshot.bench.ranks import rank_learners
+from kshot.bench.ranks import paired_p, rank_learners
 
 
 def rows_of(table: dict[str, list[float]]) -> pl.DataFrame:
@@ -52,3 +52,10 @@ def test_who_is_told_apart_from_the_best() -> None:
     assert told.critical_difference < 1.0 and told.as_good_as(0) == ()
     few = rank_learners(rows_of({name: values[:3] for name, values in table.items()}), "auroc")
     assert few.as_good_as(0) == ("near",)
+
+
+def test_two_learners_over_tables() -> None:
+    # Six tables, all better by different amounts: the least p of six signs, 2 / 2**6.
+    ahead = rows_of({"a": [0.1, 0.2, 0.3, 0.4, 0.5, 0.6], "b": [0.2, 0.4, 0.6, 0.8, 1.0, 1.2]})
+    assert paired_p(ahead, "auroc", "a", "b") == pytest.approx(2 / 2**6)
+    assert math.isnan(paired_p(rows_of({"a": [0.5, 0.5], "b": [0.5, 0.5]}), "auroc", "a", "b"))

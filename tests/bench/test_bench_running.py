@@ -9,6 +9,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -18,8 +19,11 @@ from polars.testing import assert_frame_equal
 
 from kshot.bench import PROTOCOLS, Cache, Cell, Roster, Run, cells_of, fingerprint, results_frame, run_units, units_of
 from kshot.bench import running as running_module
+from kshot.bench.contestants import Contestant
+from kshot.bench.detector import Untrained
 from kshot.bench.results import KEY, METRICS
 from kshot.episodes import LabelledTable
+from kshot.learners import Adapted
 
 FIGURES = [*KEY, *METRICS]
 
@@ -118,6 +122,31 @@ def test_a_killed_run_goes_on_where_it_was_and_leaves_no_process(tmp_path: Path)
     wait_until(lambda: not any(Path(f"/proc/{child}").exists() for child in children))
     total = len(run_again(command, environment))
     assert total == 60 * 2 and 4 < known < 60
+
+
+class Muddled(Untrained):
+    """A learner whose scores depend on what else is asked."""
+
+    name = "knn"
+
+    def adapt(self, reference: Any, shots: Any, labels: Any = None) -> Adapted:
+        return MuddledAdapted()
+
+
+class MuddledAdapted(Adapted):
+    def score(self, queries: Any) -> Any:
+        values = queries["x0"].to_numpy()
+        return values - values.mean()
+
+
+def test_a_learner_whose_scores_depend_on_the_other_rows_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Contestant, "learner", lambda _: Muddled())
+    run = go([made_table()], ["knn"], tmp_path)
+    (failure,) = run.failures
+    assert not failure.ours and not run.rows
+    assert failure.reason == "learner knn: the score of a row depends on the other rows scored with it"
 
 
 def run_again(command: list[str], environment: dict[str, str]) -> list[str]:

@@ -62,7 +62,8 @@ def curves(
     """Lines of y in 0..1 over x; `by_log` where x is a count."""
 
     def scaled(value: float) -> float:
-        return math.log(value) if by_log else value
+        # No shot at all stands as far left of one as two stand right of it.
+        return value if not by_log else math.log(value) if value > 0.0 else -math.log(2.0)
 
     low, high = scaled(x_ticks[0]), scaled(x_ticks[-1])
     span = (high - low) or 1.0

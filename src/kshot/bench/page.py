@@ -8,7 +8,8 @@ import polars as pl
 
 from kshot import __version__
 from kshot.bench.charts import STYLE, curves, heat_map, legend, promises
-from kshot.bench.summary import MAIN_METRIC, TITLES, Section, comparable, nested_means, table_means
+from kshot.bench.ranks import table_means
+from kshot.bench.summary import MAIN_METRIC, TITLES, Section, comparable, nested_means
 from kshot.report.markup import shown, table
 from kshot.report.page import section, whole_page
 
@@ -72,9 +73,9 @@ def _shots(whole: pl.DataFrame, order: dict[str, int]) -> str:
     means = nested_means(whole, [MAIN_METRIC], ["split", "k", "learner"]).sort("split", "learner", "k")
     plots = []
     for (split,), part in means.group_by("split", maintain_order=True):
-        ticks = [max(1, k) for k in part["k"].unique().sort().to_list()]
+        ticks = part["k"].unique().sort().to_list()
         lines = {
-            str(name): [(float(max(1, k)), value) for k, value in mine.select("k", MAIN_METRIC).iter_rows()]
+            str(name): [(float(k), value) for k, value in mine.select("k", MAIN_METRIC).iter_rows()]
             for (name,), mine in part.group_by("learner", maintain_order=True)
         }
         plots.append(curves(f"{split!s}", lines, order, "shots", TITLES[MAIN_METRIC], ticks, by_log=True))
@@ -107,7 +108,7 @@ def _promises(promised: pl.DataFrame, order: dict[str, int]) -> str:
 def _heat(whole: pl.DataFrame) -> str:
     parts = []
     for (split, k), part in whole.sort("split", "k").group_by("split", "k", maintain_order=True):
-        wide = table_means(part)
+        wide = table_means(part, MAIN_METRIC)
         rows = [(row[0], row[1:]) for row in wide.iter_rows()]
         parts.append(heat_map(f"{split!s}, K = {k!s}", wide.columns[1:], rows))
     return "".join(parts)

@@ -32,6 +32,24 @@ class Ranking:
         )
 
 
+def paired_p(rows: pl.DataFrame, metric: str, first: str, second: str) -> float:
+    """Wilcoxon's signed-rank test that two learners are alike over tables; nan with fewer than two that differ."""
+    from scipy.stats import wilcoxon
+
+    wide = table_means(rows, metric)
+    difference = np.round(wide[first].to_numpy() - wide[second].to_numpy(), 9)
+    difference = difference[difference != 0.0]
+    return float(wilcoxon(difference, method="auto").pvalue) if len(difference) > 1 else float("nan")
+
+
+def table_means(rows: pl.DataFrame, metric: str) -> pl.DataFrame:
+    """Return one row a table and one column a learner: means over families, for tables that all learners have."""
+    means = rows.group_by("data", "family", "learner").agg(pl.col(metric).mean())
+    means = means.group_by("data", "learner").agg(pl.col(metric).mean())
+    wide = means.pivot("learner", index="data", values=metric).drop_nulls().sort("data")
+    return wide.select("data", *sorted(column for column in wide.columns if column != "data"))
+
+
 def rank_learners(rows: pl.DataFrame, metric: str) -> Ranking:
     """Rank learners on each table by their mean over its families and seeds.
 
@@ -41,10 +59,8 @@ def rank_learners(rows: pl.DataFrame, metric: str) -> Ranking:
     """
     from scipy.stats import friedmanchisquare, rankdata, studentized_range
 
-    means = rows.group_by("data", "family", "learner").agg(pl.col(metric).mean())
-    means = means.group_by("data", "learner").agg(pl.col(metric).mean())
-    wide = means.pivot("learner", index="data", values=metric).drop_nulls().sort("data")
-    names = sorted(column for column in wide.columns if column != "data")
+    wide = table_means(rows, metric)
+    names = wide.columns[1:]
     values = wide.select(names).to_numpy()
     n_tables, n_learners = values.shape
     if not n_tables:

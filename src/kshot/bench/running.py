@@ -136,6 +136,7 @@ def _measure(
         return
     waiting: dict[Future[Outcome | Failure], Unit] = {}
     rest = iter(units)
+    before = {child.pid for child in multiprocessing.active_children()}
     with _pool(min(jobs, len(units))) as pool:
         try:
             while True:
@@ -147,8 +148,13 @@ def _measure(
                     yield waiting.pop(future), future.result()
         except BrokenProcessPool as error:
             raise InternalError("a process of the benchmark was killed; run again to go on where it was") from error
-        finally:
+        except BaseException:
+            # Whoever stops a run does not want to wait for units that are not kept.
             pool.shutdown(wait=False, cancel_futures=True)
+            for child in multiprocessing.active_children():
+                if child.pid not in before:
+                    child.terminate()
+            raise
 
 
 def _tables_for(unit: Unit, tables: Mapping[str, LabelledTable]) -> dict[str, LabelledTable]:

@@ -9,7 +9,7 @@ import polars as pl
 
 from kshot.bench.bootstrap import Estimate, Paired
 from kshot.bench.contestants import BLIND, PEERS
-from kshot.bench.ranks import Ranking, rank_learners
+from kshot.bench.ranks import Ranking, paired_p, rank_learners, table_means
 from kshot.bench.results import METRICS
 
 MAIN_METRIC = "recall_at_1pct"
@@ -89,25 +89,31 @@ def _headline(part: pl.DataFrame, split: str, k: int) -> Iterator[Section]:
         f"corpora. Means over families, tables, corpora; 95 % intervals by bootstrap. {_told(ranking)}"
     )
     head = ("learner", *(TITLES[metric] for metric in METRICS), "rank", "adapt s", "score s")
-    name = f"{split}-{k}".replace(" ", "-").replace(",", "").replace("%", "pct")
-    yield Section(f"means-{name}", f"{split}, K = {k}", head, rows, about)
+    place = f"{split}-{k}".replace(" ", "-").replace(",", "").replace("%", "pct")
+    yield Section(f"means-{place}", f"{split}, K = {k}", head, rows, about)
     peers = [peer for peer in learners if peer in PEERS]
     rivals = [name for name in learners if name not in PEERS and name not in BLIND]
     if peers and rivals:
+        best = peers[0]  # learners are in the order of their ranks
+        head = ("learner", *TITLES.values(), f"p against {best}")
         ratios = [
-            (
-                name,
-                *(
-                    _estimate(pairs[metric].ratio(name, peers)) if pairs[metric].n_episodes else _NONE
-                    for metric in METRICS
-                ),
-            )
-            for name in rivals
+            (rival, *(_ratio(pairs[metric], rival, peers) for metric in METRICS), _p_value(part, rival, best))
+            for rival in rivals
         ]
-        about = f"Peers: {', '.join(peers)}; the best of them in each resampling. An interval above 1 is a win."
-        yield Section(
-            f"ratios-{name}", f"Over the best peer: {split}, K = {k}", ("learner", *TITLES.values()), ratios, about
+        about = (
+            f"Peers: {', '.join(peers)}; the best of them in each resampling. An interval above 1 is a win. "
+            f"p: Wilcoxon's signed ranks of {TITLES[MAIN_METRIC]} over tables, for one comparison."
         )
+        yield Section(f"ratios-{place}", f"Over the best peer: {split}, K = {k}", head, ratios, about)
+
+
+def _ratio(paired: Paired, rival: str, peers: Sequence[str]) -> str:
+    return _estimate(paired.ratio(rival, peers)) if paired.n_episodes else _NONE
+
+
+def _p_value(part: pl.DataFrame, rival: str, peer: str) -> str:
+    p_value = paired_p(part, MAIN_METRIC, rival, peer)
+    return _NONE if p_value != p_value else f"{p_value:.2g}"
 
 
 def _told(ranking: Ranking) -> str:
@@ -126,20 +132,12 @@ def _told(ranking: Ranking) -> str:
 def _tables(whole: pl.DataFrame) -> Iterator[Section]:
     """R@1% of each table and learner, by split and K."""
     for (split, k), part in whole.sort("split", "k").group_by("split", "k", maintain_order=True):
-        wide = table_means(part)
+        wide = table_means(part, MAIN_METRIC)
         learners = wide.columns[1:]
         rows = [(row[0], *(_number(value, 3) for value in row[1:])) for row in wide.iter_rows()]
         yield Section(
             f"tables-{split!s}-{k!s}", f"{TITLES[MAIN_METRIC]} by table: {split}, K = {k}", ("table", *learners), rows
         )
-
-
-def table_means(part: pl.DataFrame) -> pl.DataFrame:
-    """Return one row a table and one column a learner: mean R@1% over its families."""
-    means = part.group_by("data", "family", "learner").agg(pl.col(MAIN_METRIC).mean())
-    means = means.group_by("data", "learner").agg(pl.col(MAIN_METRIC).mean())
-    wide = means.pivot("learner", index="data", values=MAIN_METRIC).sort("data")
-    return wide.select("data", *sorted(column for column in wide.columns if column != "data"))
 
 
 def _worst(whole: pl.DataFrame) -> Iterator[Section]:
