@@ -58,6 +58,10 @@ SURFACE = {
     "data check": ["--quiet", "-q"],
     "data import": ["--from", "--map", "--quiet", "--replace", "--unverified", "-q"],
     "data list": ["--format", "--output", "-o"],
+    "bench": sorted(
+        """--benign --data --drop --jobs --k --label --learners --output --protocol --quiet --report --seeds --split
+        --table --weights -q""".split()
+    ),
     "demo": ["--open", "--output"],
     "doctor": ["--warm"],
     "train": sorted(
@@ -68,6 +72,8 @@ SURFACE = {
     "threats list": ["--format", "--output", "-o"],
     "threats show": [],
     "threats remove": [],
+    "threats export": ["--output"],
+    "threats import": ["--replace"],
 }
 
 
