@@ -7,7 +7,8 @@ import polars as pl
 import pytest
 
 from kshot.bench.bootstrap import Paired
-from kshot.bench.summary import comparable, nested_means
+from kshot.bench.results import MEASURES, RESULTS
+from kshot.bench.summary import comparable, nested_means, sections_of
 
 
 def rows_of(values: dict[tuple[str, str, str, int, str], float]) -> pl.DataFrame:
@@ -74,3 +75,8 @@ def test_only_episodes_that_all_learners_have_are_compared() -> None:
     del values["a", "a", "f", 1, "y"]
     rows = rows_of(values).with_columns(pl.lit("iid").alias("split"), pl.lit(1).alias("k"))
     assert sorted(comparable(rows)["seed"].unique().to_list()) == [0, 2]
+    whole = rows.with_columns(
+        *(pl.lit(0.5).alias(name) for name in RESULTS if name not in rows.columns),
+    )
+    (means, *_) = sections_of(whole, pl.DataFrame(schema=MEASURES), ["headline"])
+    assert means.about.startswith("2 episodes (of 3: those that every learner has), 1 families")

@@ -54,7 +54,8 @@ def sections_of(results: pl.DataFrame, measures: pl.DataFrame, protocols: Sequen
     if len(plain):
         whole = comparable(plain)
         for (split, k), part in whole.sort("split", "k").group_by("split", "k", maintain_order=True):
-            out += _headline(part, str(split), int(str(k)))
+            drawn = plain.filter((pl.col("split") == split) & (pl.col("k") == k)).select(_EPISODE).n_unique()
+            out += _headline(part, str(split), int(str(k)), drawn)
         out += _tables(whole)
         out += _worst(whole)
     if "shots-to-detect" in protocols:
@@ -69,7 +70,7 @@ def sections_of(results: pl.DataFrame, measures: pl.DataFrame, protocols: Sequen
 _BASE_RATES = ("precision_at_1_in_1000", "false_alerts_a_day")
 
 
-def _headline(part: pl.DataFrame, split: str, k: int) -> Iterator[Section]:
+def _headline(part: pl.DataFrame, split: str, k: int, drawn: int) -> Iterator[Section]:
     ranking = rank_learners(part, MAIN_METRIC)
     learners = ranking.learners
     pairs = {metric: Paired(part, metric, learners) for metric in METRICS}
@@ -84,9 +85,11 @@ def _headline(part: pl.DataFrame, split: str, k: int) -> Iterator[Section]:
         rows.append((_labelled(name), *cells, f"{ranks[name]:.2f}", *seconds))
     count = part.select(_EPISODE).n_unique()
     families = part.select("data", "family").n_unique()
+    common = f" (of {drawn}: those that every learner has)" if drawn > count else ""
     about = (
-        f"{count} episodes, {families} families of {part['data'].n_unique()} tables of {part['corpus'].n_unique()} "
-        f"corpora. Means over families, tables, corpora; 95 % intervals by bootstrap. {_told(ranking)}"
+        f"{count} episodes{common}, {families} families of {part['data'].n_unique()} tables of "
+        f"{part['corpus'].n_unique()} corpora. Means over families, tables, corpora; 95 % intervals by bootstrap. "
+        f"{_told(ranking)}"
     )
     head = ("learner", *(TITLES[metric] for metric in METRICS), "rank", "adapt s", "score s")
     place = f"{split}-{k}".replace(" ", "-").replace(",", "").replace("%", "pct")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 _TOLD_FAILURES = 5
 _TOLD_FAMILIES = 3
+_SAY_EVERY_S = 120.0
 
 
 def protocols_for(names: list[str]) -> list[str]:
@@ -158,10 +160,17 @@ def say_run(run: Run, messages: Messages) -> None:
 
 
 @contextlib.contextmanager
-def progress(messages: Messages) -> Iterator[Watcher | None]:
-    """Show a bar over cells and learners, to a person; None when nobody watches."""
+def progress(messages: Messages) -> Iterator[Watcher]:
+    """Show a bar over cells and learners to a person; a log is told now and then."""
     if not messages.watched:
-        yield None
+        told = [time.monotonic()]
+
+        def say(done: int, total: int) -> None:
+            if time.monotonic() - told[0] > _SAY_EVERY_S and done < total:
+                told[0] = time.monotonic()
+                messages.note(f"{done:,} of {total:,} cells")
+
+        yield say
         return
     from rich.console import Console
     from rich.progress import (
