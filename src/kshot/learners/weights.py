@@ -1,4 +1,4 @@
-"""A learner as files: safetensors weights and a JSON manifest that vouches for them by hash. No pickle, no IO."""
+"""A learner as files: safetensors weights and a JSON manifest that vouches for them by hash; reading runs no code."""
 
 from __future__ import annotations
 
