@@ -6,7 +6,7 @@ INSTALLED := $(VENV)/.installed-dev
 # Two test processes: the suite is written for two cores; more do no harm.
 JOBS ?= 2
 
-.PHONY: demo test lint bench coverage clean
+.PHONY: demo test test-all lint bench coverage clean
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -17,7 +17,10 @@ $(INSTALLED): pyproject.toml constraints.txt
 demo: $(INSTALLED)  ## the main job, on captures of real attacks that ship with kshot; writes out/demo/report.html
 	$(BIN)/kshot demo --output out/demo
 
-test: $(INSTALLED)  ## the whole suite
+test: $(INSTALLED)  ## the suite, but for what takes minutes
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup -m 'not long'
+
+test-all: $(INSTALLED)  ## every test
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup
 
 lint: $(INSTALLED)  ## style, types, architecture

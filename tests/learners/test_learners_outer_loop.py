@@ -275,7 +275,7 @@ def test_maml_learns_sinusoids_that_fine_tuning_does_not() -> None:
     assert maml < 2.4 < tuned
 
 
-@pytest.mark.slow  # 3,000 steps: what the paper's curve needs to come down
+@pytest.mark.long  # two minutes; 3,000 steps: what the paper's curve needs to come down
 def test_maml_comes_near_the_paper_on_sinusoids() -> None:
     config = OuterLoop(steps=3000, tasks_per_step=16, learning_rate=3e-3, replay_share=0.0)
     assert sinusoid_error("maml", config, inner_steps=5, inner_rate=0.02) < 0.5

@@ -165,7 +165,8 @@ class _Scale:
         out[..., 0] = 1.0
         rank = np.clip((low + 0.5 * (tied + 1.0)) / (total + 1.0), 0.0, 1.0)
         out[..., 1] = np.clip(ndtri(rank), -_CLIP_RANK, _CLIP_RANK)
-        out[..., 2] = np.arcsinh(np.clip((filled - self._median) / self._spread, -1e15, 1e15))
+        with np.errstate(over="ignore"):  # a spread as small as numbers go; what overflows is clipped
+            out[..., 2] = np.arcsinh(np.clip((filled - self._median) / self._spread, -1e15, 1e15))
         out[..., 3] = np.where(total > 0, np.log((tied + 0.5) / (total + 0.5)) / np.log(2.0 * total + 2.0), 0.0)
         out[..., 4] = (low == 0) & (tied == 0)
         out[..., 5] = (low == total) & (tied == 0)
