@@ -55,11 +55,20 @@ class Columns:
         numbers = {p.name for p in self.plans if p.kind == "number"}
         self.implied = [cell.role == "missing" and cell.source in numbers for cell in self.cells]
         """Of each cell, whether another one's raw value already says all that it says."""
+        self._widths = [len(_cells_of(plan)) for plan in self.plans]
 
     @classmethod
     def learn(cls, support: pl.DataFrame, benign: NDArray[np.bool_]) -> Columns:
         """Decide on every column of the `support` rows, of which `benign` (n,) marks the reference."""
-        return cls([_plan(support[name], benign) for name in support.columns])
+        numbers = _numbers_of(support)
+        return cls(
+            [
+                Plan(name, "number", missing=bool(np.isnan(numbers[name]).any()))
+                if name in numbers
+                else _plan(support[name], benign)
+                for name in support.columns
+            ]
+        )
 
     def read(self, frame: pl.DataFrame) -> tuple[NDArray[np.float64], dict[str, list[str]]]:
         """Return ((n, cells) numbers with NaN where missing, {text column: n strings}).
@@ -73,11 +82,15 @@ class Columns:
             raise BadInputError("X", f"lacks {named}, which fit saw", "give the same columns as at fit")
         out = np.empty((len(frame), len(self.cells)))
         texts: dict[str, list[str]] = {}
+        numbers = _numbers_of(frame.select(self.names))
         at = 0
-        for plan in self.plans:
-            width = len(_cells_of(plan))
+        for plan, width in zip(self.plans, self._widths, strict=True):
             if width:
-                block, strings = _read_column(plan, frame[plan.name])
+                if plan.kind == "number":
+                    mine = numbers[plan.name] if plan.name in numbers else _numbers(frame[plan.name])
+                    block, strings = _number_cells(plan, mine), None
+                else:
+                    block, strings = _read_column(plan, frame[plan.name])
                 out[:, at : at + width] = block
                 if strings is not None:
                     texts[plan.name] = strings
@@ -102,9 +115,6 @@ def _cells_of(plan: Plan) -> list[Cell]:
 
 def _plan(column: pl.Series, benign: NDArray[np.bool_]) -> Plan:
     name, dtype = column.name, column.dtype
-    if dtype.is_numeric() or dtype == pl.Boolean:
-        missing = bool(np.isnan(_numbers(column)).any())
-        return Plan(name, "number", missing=missing)
     if dtype == pl.Null:
         return Plan(name, "ignored")
     if not isinstance(dtype, pl.Categorical | pl.Enum) and dtype != pl.String:
@@ -139,12 +149,6 @@ def _is_text(present: pl.Series) -> bool:
 
 
 def _read_column(plan: Plan, column: pl.Series) -> tuple[NDArray[np.float64], list[str] | None]:
-    if plan.kind == "number":
-        numbers = _numbers(column)
-        parts = [numbers]
-        if plan.missing:
-            parts.append(np.isnan(numbers).astype(np.float64))
-        return np.stack(parts, 1), None
     strings = column.cast(pl.String)
     absent = strings.is_null().to_numpy().astype(np.float64)
     if plan.kind == "text":
@@ -161,10 +165,21 @@ def _read_column(plan: Plan, column: pl.Series) -> tuple[NDArray[np.float64], li
     return np.stack(parts, 1), None
 
 
+def _number_cells(plan: Plan, numbers: NDArray[np.float64]) -> NDArray[np.float64]:
+    parts = [numbers]
+    if plan.missing:
+        parts.append(np.isnan(numbers).astype(np.float64))
+    return np.stack(parts, 1)
+
+
+def _numbers_of(frame: pl.DataFrame) -> dict[str, NDArray[np.float64]]:
+    """Read the columns of numbers, NaN where missing, all in one go: a call of polars costs more than a column's work."""
+    names = [name for name, dtype in frame.schema.items() if dtype.is_numeric() or dtype == pl.Boolean]
+    block = frame.select(pl.col(names).cast(pl.Float64)).to_numpy().T if names else ()
+    return dict(zip(names, block, strict=True))
+
+
 def _numbers(column: pl.Series) -> NDArray[np.float64]:
-    """Return (n,) floats; NaN where missing or not a number."""
-    if column.dtype == pl.Boolean or column.dtype.is_numeric():
-        numbers = column.cast(pl.Float64)
-    else:
-        numbers = column.cast(pl.String).cast(pl.Float64, strict=False)
+    """Return (n,) floats of texts; NaN where missing or not a number."""
+    numbers = column.cast(pl.String).cast(pl.Float64, strict=False)
     return numbers.fill_null(float("nan")).to_numpy().astype(np.float64)

@@ -47,6 +47,10 @@ FORESTS = (
 cuts follow them where they are several. Both differences are worth a mean: the errors differ too."""
 
 
+MEMBERS = ("random cuts", "random cuts, relative", "best cuts", "best cuts, relative", "logistic", "texts")
+"""The forests in the order of `FORESTS`, the logistic member, and n-grams (0 where no column is text)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Scores:
     """What the members make of n rows."""
@@ -57,6 +61,8 @@ class Scores:
     """(n,) distance from the reference, standardised the same way; uses no shot."""
     likeness: Floats
     """(n, T) the forests' log-odds of each threat against benign, all classes weighing the same: which one it is."""
+    members: Floats
+    """(n, T, M) what each of `MEMBERS` says, in the reference's own spreads; nan of a shot that a member always saw."""
 
 
 class Model:
@@ -92,10 +98,10 @@ class Model:
         self._text: TextMember | None = None
         self._standards: list[Standard] = []
         self.shot_ranks = np.full(len(labels), np.nan)
-        threats = np.empty((len(labels), 0))
+        threats, members = np.empty((len(labels), 0)), np.empty((len(labels), 0, len(MEMBERS)))
         if self.n_threats:
-            threats = self._fit_members(cells, texts, unusual, labels, rng, n_trees)
-        self.support = Scores(threats, unusual, np.empty((len(labels), 0)))
+            threats, members = self._fit_members(cells, texts, unusual, labels, rng, n_trees)
+        self.support = Scores(threats, unusual, np.empty((len(labels), 0)), members)
 
     def _fit_members(
         self,
@@ -105,8 +111,8 @@ class Model:
         labels: NDArray[np.intp],
         rng: np.random.Generator,
         n_trees: int,
-    ) -> Floats:
-        """Fit every member; return (n, T) blended scores of the support, each row as if left out."""
+    ) -> tuple[Floats, Floats]:
+        """Fit every member; return (n, T) blended and (n, T, M) members' scores of the support, each row left out."""
         benign = labels == 0
         members: list[Floats] = []
         encodings = self._encodings(cells)
@@ -148,17 +154,19 @@ class Model:
         out = self._blend(trees, others[0], others[1] if texts else None, unusual)
         for threat in range(1, self.n_threats + 1):
             self.shot_ranks[labels == threat] = rank_of_shots(out, labels, threat)
-        return out
+        return out, _side_by_side(standard)
 
     def scores(self, frame: pl.DataFrame) -> Scores:
         """Score every row of `frame` by itself."""
         parts = [self._score(frame[i : i + _CHUNK_ROWS]) for i in range(0, len(frame), _CHUNK_ROWS)]
         if not parts:
-            parts = [Scores(np.empty((0, self.n_threats)), np.empty(0), np.empty((0, self.n_threats)))]
+            none = np.empty((0, self.n_threats))
+            parts = [Scores(none, np.empty(0), none, np.empty((0, self.n_threats, len(MEMBERS))))]
         return Scores(
             np.concatenate([p.threats for p in parts]),
             np.concatenate([p.unusual for p in parts]),
             np.concatenate([p.likeness for p in parts]),
+            np.concatenate([p.members for p in parts]),
         )
 
     def _score(self, frame: pl.DataFrame) -> Scores:
@@ -167,7 +175,8 @@ class Model:
         gauss = cells.gauss[:, self._used]
         unusual = self._unusual(self._neighbours.distance(gauss)[:, None])[:, 0]
         if not self.n_threats:
-            return Scores(np.empty((len(frame), 0)), unusual, np.empty((len(frame), 0)))
+            none = np.empty((len(frame), 0))
+            return Scores(none, unusual, none, np.empty((len(frame), 0, len(MEMBERS))))
         encodings = self._encodings(cells)
         by_trees = [f.logits(encodings[kind.is_relative]) for f, kind in zip(self._forests, FORESTS, strict=True)]
         members = [*by_trees]
@@ -177,7 +186,7 @@ class Model:
         standard = [s(m) for s, m in zip(self._standards, members, strict=True)]
         trees, others = _mean(standard[: len(FORESTS)]), standard[len(FORESTS) :]
         blended = self._blend(trees, others[0], others[1] if self._text is not None else None, unusual)
-        return Scores(blended, unusual, _mean(by_trees))
+        return Scores(blended, unusual, _mean(by_trees), _side_by_side(standard))
 
     def gauss(self, frame: pl.DataFrame) -> Floats:
         """(n, used cells) of `frame` in rank-Gauss space, where distances are measured."""
@@ -193,6 +202,12 @@ class Model:
         gauss, tail = (view[:, self._used] for view in (cells.gauss, cells.tail))
         both = np.concatenate([raw, gauss, tail], axis=1).astype(np.float32)
         return np.ascontiguousarray(both[:, : raw.shape[1]]), both
+
+
+def _side_by_side(standard: Sequence[Floats]) -> Floats:
+    """(n, T, M) from the scores of each member, which lack the last where no column is text."""
+    every = [*standard, np.zeros_like(standard[0])] if len(standard) < len(MEMBERS) else standard
+    return np.stack(every, -1)
 
 
 def _mean(of_forests: Sequence[Floats], *, relative_only: bool = False) -> Floats:
