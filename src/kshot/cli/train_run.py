@@ -42,8 +42,10 @@ class Run:
         checkpoint_every: int,
         mlflow: str | None,
         messages: Messages,
+        *,
+        cpu_minutes: float | None = None,
     ) -> int:
-        """Train to the end and write what was learned."""
+        """Train to the end, or until the time is up, and write what was learned."""
         import dataclasses
 
         from kshot.cli.train_watch import METRICS, TrainingWatcher, mlflow_log, training_bar
@@ -72,6 +74,7 @@ class Run:
                 save,
                 save_every=checkpoint_every,
                 seconds=None if minutes is None else 60.0 * minutes,
+                cpu_seconds=None if cpu_minutes is None else 60.0 * cpu_minutes,
                 messages=messages,
                 show=show,
                 log=log,
@@ -120,7 +123,10 @@ class Run:
         told = {
             **dataclasses.asdict(self.config),
             "steps_done": training.step,
+            "cpu_minutes": round(training.cpu_seconds / 60.0, 2),
             "validation_loss": training.best_loss if training.best is not None else None,
+            "validation_curve": [[step, round(loss, 6)] for step, loss in training.curve],
+            "converged": training.converged,
         }
         provenance = Provenance(tuple(self.corpora), self.inputs, told, self.model, self.model_settings)
         # The manifest last: until it is there the folder is that of a training that has not ended.

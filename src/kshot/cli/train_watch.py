@@ -29,22 +29,31 @@ class TrainingWatcher(Watcher):
         save: Callable[[Training], None],
         *,
         save_every: int,
-        seconds: float | None,
+        seconds: float | None = None,
+        cpu_seconds: float | None = None,
         messages: Messages,
         show: Callable[[Progress, float], None] | None,
         log: Callable[[dict[str, float], int], None] | None,
         done: int = 0,
     ) -> None:
-        """Watch a training that has `done` steps behind it; lines of later ones are taken out of `metrics`."""
+        """Watch a training that has `done` steps behind it; lines of later ones are taken out of `metrics`.
+
+        It stops after so many `seconds` of now, or when all its steps, those before a resume too, took `cpu_seconds`
+        of this process's CPU time: that means the same on a busy machine.
+        """
         self._metrics, self._save, self._save_every = metrics, save, save_every
         self._seconds, self._messages, self._show, self._log = seconds, messages, show, log
-        self._began = time.monotonic()
+        self._cpu_seconds, self._cpu_spent = cpu_seconds, 0.0
+        self._began, self._cpu_then = time.monotonic(), time.process_time()
         self._tasks = 0
         _keep_until(metrics, done)
 
     def on_progress(self, training: Training, progress: Progress) -> None:
         """Write it down."""
         self._tasks += progress.tasks
+        cpu_now = time.process_time()
+        training.cpu_seconds += cpu_now - self._cpu_then
+        self._cpu_then, self._cpu_spent = cpu_now, training.cpu_seconds
         seconds = time.monotonic() - self._began
         speed = self._tasks / max(seconds, 1e-9)
         record = {
@@ -79,7 +88,8 @@ class TrainingWatcher(Watcher):
 
     def should_stop(self) -> bool:
         """Whether the time is up."""
-        return self._seconds is not None and time.monotonic() - self._began >= self._seconds
+        late = self._seconds is not None and time.monotonic() - self._began >= self._seconds
+        return late or (self._cpu_seconds is not None and self._cpu_spent >= self._cpu_seconds)
 
 
 @contextlib.contextmanager

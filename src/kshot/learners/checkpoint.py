@@ -46,6 +46,8 @@ def save_training(training: Training, learner: TorchLearner, inputs: dict[str, s
         "step": training.step,
         "best_loss": training.best_loss if training.best is not None else None,
         "stale": training.stale,
+        "curve": [list(point) for point in training.curve],
+        "cpu_seconds": training.cpu_seconds,
         "remembered": [list(key) for key in training.stream.remembered],
         "seen": training.stream.seen,
         "files": {STATE: hashlib.sha256(state).hexdigest()},
@@ -79,6 +81,8 @@ def restore_training(
     _restore(training, unpack_tensors(files[STATE], f"{where}/{STATE}"), where)
     training.step = int(manifest["step"])
     training.stale = int(manifest["stale"])
+    training.curve = [(int(step), float(loss)) for step, loss in manifest.get("curve", [])]
+    training.cpu_seconds = float(manifest.get("cpu_seconds", 0.0))
     if manifest["best_loss"] is not None:
         training.best_loss = float(manifest["best_loss"])
     training.stream.restore([(int(a), int(b)) for a, b in manifest["remembered"]], int(manifest["seen"]))

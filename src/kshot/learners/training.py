@@ -83,12 +83,21 @@ class Training:
         self.best_loss = math.inf
         self.stale = 0
         """Validations since the best one."""
+        self.curve: list[tuple[int, float]] = []
+        """Step and loss of every validation."""
+        self.cpu_seconds = 0.0
+        """CPU time of all steps, those before a resume too; counted by whoever watches: this room has no clock."""
         self._validation = self._draw_validation(validation)
 
     @property
     def finished(self) -> bool:
         """Whether all steps are done or validation has stopped getting better."""
         return self.step >= self.config.steps or self.stale >= self.config.patience
+
+    @property
+    def converged(self) -> bool | None:
+        """Whether validation has stopped getting better (for `patience` validations); None where nothing validates."""
+        return self.stale >= self.config.patience if self._validation else None
 
     def advance(self) -> Progress:
         """Do one step, and validate when it is time."""
@@ -107,6 +116,7 @@ class Training:
             validation_loss = self.validate()
             best = validation_loss < self.best_loss
             self.stale = 0 if best else self.stale + 1
+            self.curve.append((self.step, validation_loss))
             if best:
                 self.best_loss, self.best = validation_loss, _copy(self._candidate())
         return Progress(self.step, loss, norm, rate, config.tasks_per_step, replayed, validation_loss, best)
