@@ -73,13 +73,17 @@ def _roles() -> dict[str, list[tuple[Role, float]]]:
     desk = [
         (web.browse, 6), (web.browse, 10), (machines.look_up, 3), (files.send_mail, 20), (machines.ntp_query, 25),
         (web.post_form, 15), (web.telemetry, 11), (odd.call_gone_peer, 14), (odd.ask_gone_server, 20),
+        (web.look_through, 9),
     ]  # fmt: skip
     # fmt: off
     return {
         "desk1": [*desk, (odd.answer_calls, 1), (web.mistype_basic, 40), (web.download, 40)],
         "desk2": [*desk, (files.ftp_transfer, 30), (web.upload, 40)],
         "desk3": [*desk, (web.telemetry_tls, 7), (web.browse, 5)],
-        "mobile": [(web.browse, 5), (web.telemetry_tls, 9), (web.post_form, 15), (web.upload, 45), (odd.call, 25)],
+        "mobile": [
+            (web.browse, 5), (web.telemetry_tls, 9), (web.post_form, 15), (web.upload, 45), (odd.call, 25),
+            (web.look_through, 8), (odd.seek_peers, 20),
+        ],
         "dev": [
             (files.ssh_session, 12), (files.copy_files, 20), (machines.query_database, 8), (web.browse, 10),
             (machines.look_up, 6), (web.download, 25), (files.ssh_command, 8), (odd.load_test, 45), (odd.call, 40),
@@ -90,17 +94,22 @@ def _roles() -> dict[str, list[tuple[Role, float]]]:
             (web.mistype_basic, 25), (machines.look_up, 8), (web.browse, 14), (machines.check_ports, 25),
             (machines.modbus_write, 25), (machines.transfer_zone, 40), (machines.trace_path, 35),
         ],
-        "partner": [(files.ftp_transfer, 14), (files.copy_files, 25), (web.browse, 12), (files.ftp_mistyped, 50)],
+        "partner": [
+            (files.ftp_transfer, 14), (files.copy_files, 25), (web.browse, 12), (files.ftp_mistyped, 50),
+            (web.look_through, 10),
+        ],
         "backup": [(files.back_up, 18), (machines.dump_database, 30), (files.ssh_command, 30)],
         "monitor": [
             (web.health, 2), (web.health_tls, 3), (machines.check_ports, 6), (machines.ping, 4),
             (machines.look_up, 5), (machines.ping_sweep, 30), (odd.collect_logs, 0.2),
             (machines.mqtt_probe, 12), (files.smtp_probe, 11),
         ],
-        "sensor1": [(machines.mqtt_stream, 1), (machines.ntp_query, 16), (machines.mqtt_publish, 4)],
+        "sensor1": [
+            (machines.mqtt_stream, 1), (machines.ntp_query, 16), (machines.mqtt_publish, 4), (odd.seek_peers, 12),
+        ],
         "sensor2": [
             (machines.mqtt_publish, 3), (machines.ntp_query, 16), (web.telemetry, 5), (machines.look_up, 20),
-            (odd.send_logs, 12),
+            (odd.send_logs, 12), (odd.seek_peers, 15), (odd.call_lost_home, 8),
         ],
         "hmi": [
             (machines.modbus_poll, 1), (machines.modbus_read, 3), (machines.mqtt_watch, 6), (machines.ntp_query, 20),

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import random
+import re
 import shlex
 import subprocess
 import threading
 import time
 import tomllib
 from pathlib import Path
+from urllib.parse import quote
 
 import servers
 from hosts import HERE, HOME, INTRUDER, Net
@@ -17,6 +19,8 @@ from plan import ATTACK, address_of
 LIMIT_SECONDS = 30
 """How long a step may take unless it says otherwise."""
 COMMON_PATHS = Path("/usr/share/dirb/wordlists/common.txt")
+WFUZZ = Path("/usr/share/wfuzz/wordlist")
+SHELL_SIGNS = re.compile(r"^[;|&`%$\\]+.*(id|dir|ls|cat|netstat|ping|passwd)")
 INJECTIONS = (
     "1'", '1"', "1)", "1 or 1=1", "1' or '1'='1", "1 and 1=2", "1 union select 1,2,3", "1 order by 9",
     "-1 union all select null", "1;select sqlite_version()", "1 and (select count(*) from sqlite_master)>0",
@@ -29,6 +33,10 @@ _TRAFGEN = {
     "tcp(sp=drnd(), dp={http}, seq=drnd(), win=29200, syn) }}\n"
     "{{ eth(da={mac}, sa={own}), ipv4(id=drnd(), ttl=128, sa=drnd(), da={files}), "
     "tcp(sp=drnd(), dp={ssh}, seq=drnd(), win=1024, syn) }}\n",
+    "synspray": "{{ eth(da={mac}, sa={own}), ipv4(id=drnd(), ttl=64, sa={attacker}, da={files}), "
+    "tcp(sp=drnd(), dp=drnd(), seq=drnd(), win=8192, syn) }}\n"
+    "{{ eth(da={mac}, sa={own}), ipv4(id=drnd(), ttl=128, sa=drnd(), da={web}), "
+    "tcp(sp=drnd(), dp=drnd(), seq=drnd(), win=64240, syn) }}\n",
     "synburst": "{{ eth(da={mac}, sa={own}), ipv4(id=drnd(), df, ttl=57, sa={attacker}, da={web}), "
     "tcp(sp=drnd(), dp={https}, seq=drnd(), win=64240, syn), drnd(20) }}\n",
     "udpflood": "{{ eth(da={mac}, sa={own}), ipv4(id=drnd(), ttl=64, sa={attacker}, da={files}), "
@@ -50,6 +58,14 @@ def _write(name: str, text: str) -> str:
     path.write_text(text)
     path.chmod(0o644)
     return str(path)
+
+
+def _listed(path: str, name: str, rng: random.Random, most: int, fits: re.Pattern[str] | None = None) -> str:
+    """A file of at most so many lines of one of wfuzz's lists, encoded for a URL."""
+    lines = [line for line in (WFUZZ / path).read_text(errors="replace").splitlines() if line and "FUZZ" not in line]
+    lines = [line for line in lines if fits is None or fits.match(line)]
+    chosen = rng.sample(lines, min(most, len(lines)))
+    return _write(name, "\n".join(quote(line, safe="/%.\\:;|&$`'()=*") for line in chosen) + "\n")
 
 
 def values(plan: dict, python: str) -> dict[str, object]:
@@ -79,6 +95,11 @@ def values(plan: dict, python: str) -> dict[str, object]:
         "users": _write("accounts.txt", "\n".join(rng.sample(accounts, 6)) + "\n"),
         "words": _write("words.txt", "\n".join([*guesses[:35], password]) + "\n"),
         "paths": _write("paths.txt", "\n".join(paths) + "\n"),
+        "seed": plan["seed"],
+        "commands": _listed("Injections/All_attack.txt", "commands.txt", rng, 60, SHELL_SIGNS),
+        "climbs": _listed("vulns/dirTraversal-nix.txt", "climbs.txt", rng, 80),
+        "ways_up": _listed("Injections/Traversal.txt", "ways-up.txt", rng, 70),
+        "quotes": _listed("Injections/SQL.txt", "quotes.txt", rng, 90),
         "injections": _write("injections.txt", "\n".join(line.replace(" ", "%20") for line in INJECTIONS * 4) + "\n"),
         "dns2tcpd": _write(
             "dns2tcpd.conf",

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
-from threats import HERE, LABELS, labelled_features
+from threats import HERE, LABELS, deeds, labelled_features
 
 from kshot.detection.panel import Panel
 from kshot.features import encode_to_tier, settle
@@ -33,8 +33,7 @@ def recalls(out: Path, tier: Tier, told: dict[str, dict]) -> dict[str, list[tupl
         for column, name in enumerate(panel.names):
             if run not in told[name]["find"]:
                 continue
-            attack = flows.select(pl.col("label").is_in(told[name]["labels"]) & (pl.col("part") == "attack"))
-            rows = attack.to_series().fill_null(False).to_numpy()
+            rows = flows.select(deeds(told[name])).to_series().to_numpy()
             threshold = np.quantile(surprises[benign, column], 1 - FALSE_ALARMS, method="higher")
             found[name].append((run, int(rows.sum()), float((surprises[rows, column] > threshold).mean())))
     return found

@@ -55,6 +55,39 @@ def ask_gone_server(actor: Actor) -> None:
             actor.pause(1.0)
 
 
+def seek_peers(actor: Actor) -> None:
+    """A camera, lock or game that seeks its peers: one socket, small datagrams to several ends, in vain."""
+    rng = actor.rng
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        base, size = rng.randrange(1024, 60_000), rng.choice((4, 16, 28, 44, 80))
+        hosts = [_gone(actor) for _ in range(rng.choice((1, 1, 2, 5)))]
+        ports = [base + rng.choice((0, 1, 2, rng.randrange(400))) for _ in range(rng.choice((1, 3, 8)))]
+        for _ in range(rng.choice((1, 2, 4))):
+            for target in ((host, port) for host in hosts for port in ports):
+                sock.sendto(rng.randbytes(size), target)
+                actor.pause(rng.choice((0.0, 0.02, 0.3)))
+            actor.pause(rng.choice((0.5, 2.0, 5.0)))
+
+
+def call_lost_home(actor: Actor) -> None:
+    """A device whose maker's server is gone for good: the same few addresses, now and then a new connection."""
+    rng = random.Random(f"{actor.plan['seed']} home {actor.host}")
+    prefix = actor.plan["prefixes"]["servers"].rsplit(".", 1)[0]
+    homes = [f"{prefix}.{254 - number}" for number in range(rng.choice((1, 2, 3)))]
+    taken = {host["address"] for host in actor.plan["hosts"]}
+    port = rng.choice((443, 1883, 5222, 8883, 32100))
+    for home in homes:
+        if home in taken:
+            continue
+        with socket.socket() as sock:
+            sock.settimeout(actor.rng.choice((1.2, 3.5, 8.0)))
+            try:
+                sock.connect((home, port))
+            except OSError:
+                pass
+        actor.pause(0.2)
+
+
 def send_logs(actor: Actor) -> None:
     """Syslog over UDP (RFC 5426): one way, in bursts, from one socket."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:

@@ -9,6 +9,7 @@ import socket
 import ssl
 import threading
 import time
+import urllib.parse
 import zlib
 from pathlib import Path
 
@@ -144,6 +145,36 @@ def post_form(actor: Actor) -> None:
         else:
             password = "right-horse" if rng.random() < 0.7 else "rihgt-horse"
             connection.request("POST", "/app/login", body=f"user={actor.user()[0]}&password={password}", headers=form)
+        connection.getresponse().read()
+        actor.wait(2)
+    connection.close()
+
+
+def _searches(actor: Actor) -> list[str]:
+    """Filters, searches, links that carry links: requests full of signs that mean no harm."""
+    rng = actor.rng
+    word = rng.choice(
+        ("caf\u00e9 & bar", "50% off", "O'Neill", "c++ [2nd ed.]", "a; b", "price > 10", "{size}", "\u00fcber")
+    )
+    token = base64.b64encode(rng.randbytes(rng.choice((12, 33, 90)))).decode()
+    encoded, number = urllib.parse.quote(word), rng.randrange(10**6)
+    return [
+        "/app/page?file=" + rng.choice(("about", "terms.html", "contact", "help.html")),
+        "/app/ping?host=" + rng.choice(("www.example", actor.address("mail"), "192.0.2.7")),
+        "/app/list?" + urllib.parse.urlencode({"q": word, "page": rng.randrange(40)}),
+        "/app/list?filter=" + urllib.parse.quote(json.dumps({"size": [1, 9], "name": word})),
+        f"/app/list?next={urllib.parse.quote('https://www.example/a?b=c', safe='')}&token={urllib.parse.quote(token)}",
+        f"/app/list?cat[]={number % 9}&cat[]={number % 7}&sort=-price&range={number % 5}:99",
+        f"/app/search/{encoded}/;v={number % 9}?utm_source=mail&utm_id={number}",
+    ]
+
+
+def look_through(actor: Actor) -> None:
+    """Search and filter what the application has."""
+    connection = _connect(actor, "web", actor.rng.random() < 0.4)
+    headers = _headers(actor)
+    for _ in range(actor.rng.choice((1, 1, 2, 4))):
+        connection.request("GET", actor.rng.choice(_searches(actor)), headers=headers)
         connection.getresponse().read()
         actor.wait(2)
     connection.close()

@@ -1,4 +1,4 @@
-"""A small web application with a deliberate hole: an SQL injection in /app/item and /app/search. For the range only."""
+"""A small web application for the range: open to SQL injection, pretends other holes."""
 
 from __future__ import annotations
 
@@ -53,12 +53,35 @@ class Shop(BaseHTTPRequestHandler):
         cells = "".join(f"<tr><td>{'</td><td>'.join(map(str, row))}</td></tr>" for row in rows)
         self.answer(200 if rows else 404, f"<html><h1>Goods</h1><table>{cells}</table></html>".encode())
 
+    def page(self, name: str) -> None:
+        """A page by its name. It looks as if it read files: what leads out of its folder gets made-up accounts."""
+        if ".." in name or name.startswith(("/", "file:", "php:")):
+            accounts = "".join(
+                f"user{number}:x:{1000 + number}:1000::/home/user{number}:/bin/sh\n" for number in range(30)
+            )
+            self.answer(200, accounts.encode(), "text/plain")
+        elif name.removesuffix(".html").isalnum():
+            self.answer(200, f"<html><h1>{name}</h1>{'text ' * (50 + len(name) * 40)}</html>".encode())
+        else:
+            self.answer(500, b"<html>failed to open stream</html>")
+
+    def ping(self, host: str) -> None:
+        """Whether a host is up. It looks as if it ran a command; nothing is run, all answers are made up."""
+        lines = [f"64 bytes from {number}: seq={number} time={RNG.random():.3f} ms" for number in range(3)]
+        if any(sign in host for sign in ";|&`$\n"):
+            lines.append("uid=33(www-data) gid=33(www-data) groups=33(www-data)")
+        self.answer(200, f"<html><pre>{chr(10).join(lines)}</pre></html>".encode())
+
     def do_GET(self) -> None:
         """Pages that are read."""
         parts = urlsplit(self.path)
         query = parse_qs(parts.query)
         if parts.path == "/app/item":
             self.select(f"select name, price, note from items where id = {query.get('id', ['1'])[0]}")
+        elif parts.path == "/app/page":
+            self.page(query.get("file", ["about"])[0])
+        elif parts.path == "/app/ping":
+            self.ping(query.get("host", ["127.0.0.1"])[0])
         elif parts.path in ("/health", "/app/health"):
             self.answer(200, json.dumps({"status": "ok", "time": time.time()}).encode(), "application/json")
         elif parts.path == "/app/list":

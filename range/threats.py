@@ -43,7 +43,17 @@ def labelled_features(run: Path) -> pl.DataFrame:
     return pl.read_parquet(kept)
 
 
-def shots_of(runs: list[pl.DataFrame], labels: list[str], rng: np.random.Generator) -> pl.DataFrame:
+def deeds(told: dict[str, Any]) -> pl.Expr:
+    """Which flows of a run are the deed of a threat of threats.toml, not what prepares or answers it.
+
+    With `least_bytes` only those that carry so much either way: a bulk transfer's own control connection is no bulk.
+    """
+    of_it = pl.col("label").is_in(told["labels"]) & (pl.col("part") == "attack")
+    carried = pl.max_horizontal("ip_bytes_from_orig", "ip_bytes_from_resp") >= told.get("least_bytes", 0)
+    return (of_it & carried).fill_null(False)
+
+
+def shots_of(runs: list[pl.DataFrame], told: dict[str, Any], rng: np.random.Generator) -> pl.DataFrame:
     """At most `MOST_SHOTS` flows of the attack's, each label and run with its share of places.
 
     Half of a share is drawn at random, for what is usual, half of it lies far apart, for what is rare. Places that a
@@ -51,8 +61,8 @@ def shots_of(runs: list[pl.DataFrame], labels: list[str], rng: np.random.Generat
     """
     groups = []
     for run in runs:
-        for label in labels:
-            chosen = run.filter((pl.col("label") == label) & (pl.col("part") == "attack")).drop(LABELS)
+        for label in told["labels"]:
+            chosen = run.filter(deeds(told) & (pl.col("label") == label)).drop(LABELS)
             distinct = chosen.unique(maintain_order=True)
             groups += [distinct] if distinct.height else []
     groups.sort(key=len)
@@ -77,7 +87,7 @@ def steps_of(run: Path) -> list[dict[str, Any]]:
 def make_threat(name: str, told: dict[str, Any], out: Path, store: ThreatStore) -> Threat:
     """Teach one threat, keep it, and write beside it where it came from and a page for people."""
     rng = np.random.default_rng(SEED)
-    shots = shots_of([labelled_features(out / run) for run in told["teach"]], told["labels"], rng)
+    shots = shots_of([labelled_features(out / run) for run in told["teach"]], told, rng)
     seconds = max((out / run / "truth.csv").stat().st_mtime for run in told["teach"])
     threat = teach(
         name,
