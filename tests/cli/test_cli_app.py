@@ -58,9 +58,10 @@ SURFACE = {
     "data check": ["--quiet", "-q"],
     "data import": ["--from", "--map", "--quiet", "--replace", "--unverified", "-q"],
     "data list": ["--format", "--output", "-o"],
+    "data remove": [],
     "bench": sorted(
-        """--benign --data --drop --jobs --k --label --learners --output --protocol --quiet --report --seeds --split
-        --table --weights -q""".split()
+        """--benign --captures --data --drop --jobs --k --label --learners --output --protocol --quiet --report --seeds
+        --set --split --table --weights -q""".split()
     ),
     "demo": ["--open", "--output"],
     "doctor": ["--warm"],
@@ -162,7 +163,7 @@ def test_a_wrong_flag_is_one_line(run: Run, arguments: list[str], said: str) -> 
     [
         (InternalError("a column is missing"), 1, "a fault of kshot itself: a column is missing"),
         (ZeroDivisionError("division\nby zero"), 1, "ZeroDivisionError: division by zero"),
-        (MemoryError(), 1, "out of memory"),
+        (MemoryError(), 2, "out of memory; give it more"),
         (KeyboardInterrupt(), 130, "interrupted"),
     ],
 )

@@ -183,3 +183,25 @@ def test_a_folder_is_imported_once(run: Run, tmp_path: Path) -> None:
     ]
     assert second.err.count("imported already") == 2
     assert run("data", "import", "--from", tmp_path, "--replace").err == first.err
+
+
+def test_a_set_is_removed_and_its_file_stays(run: Run, shop: Path, home: Path) -> None:
+    assert run("data", "import", "--map", shop / "shop-logins.toml", "--quiet").code == 0
+    ran = run("data", "remove", "shop-logins")
+    assert (ran.code, ran.out, ran.err) == (0, "", "")
+    assert [path.name for path in (home / "datasets").iterdir()] == [".lock"]
+    assert (shop / "logins.csv").exists()
+    assert "shop-logins" not in run("data", "list", "-o", "jsonl").out
+    assert run("data", "import", "--map", shop / "shop-logins.toml", "--quiet").code == 0
+
+
+def test_a_damaged_set_is_removed_too_and_a_strange_name_does_not_stop_the_rest(
+    run: Run, shop: Path, home: Path
+) -> None:
+    assert run("data", "import", "--map", shop / "shop-logins.toml", "--quiet").code == 0
+    (home / "datasets/shop-logins/manifest.toml").write_text("torn")
+    ran = run("data", "remove", "shop-login", "shop-logins")
+    assert ran.code == 2
+    assert one_line(ran.err) == "there is no data set named shop-login; did you mean shop-logins?"
+    assert not (home / "datasets/shop-logins").exists()
+    assert one_line(run("data", "remove", "net_sdn_ddos").err).startswith("data set net_sdn_ddos is not imported;")

@@ -6,12 +6,13 @@ import numpy as np
 import polars as pl
 import pytest
 
+from kshot.errors import ThreatError
 from kshot.features import fingerprint
 from kshot.records.threats import Threat
 from kshot.store import builtin_reference, builtin_threat
 from kshot.stream.laboratory import Laboratory
 from kshot.stream.metering import Metering
-from kshot.stream.pipeline import Records, scan
+from kshot.stream.pipeline import Records, ScanOptions, scan
 
 NAMES = ("port-scan", "dns-tunnel")
 
@@ -90,3 +91,39 @@ def test_few_records_are_judged_by_the_laboratory_not_ranked(laboratory: Laborat
     assert result.alerts.height
     assert result.alerts["p_value"].null_count() == result.alerts.height
     assert any("laboratory" in note for note in result.notes)
+
+
+def test_ones_own_threat_alone_is_told_of_in_few_records(laboratory: Laboratory, others: pl.DataFrame) -> None:
+    own = Threat("mine", builtin_threat("port-scan").shots[20:60], "flow", fingerprint())
+    few = _records(pl.concat([others[:12], others[-40:-25]]))
+    alone = scan(few, [own])
+    assert alone.is_ranking
+    told = scan(few, [own], laboratory=Laboratory([], laboratory.reference))
+    assert (told.is_ranking, told.calibrated, set(told.alerts["threat"])) == (False, "none", {"mine"})
+    alarm = told.verdicts["alarm"].to_numpy()
+    assert alarm[12:].mean() > 0.8 and not alarm[:12].any()
+    assert told.notes == [
+        "so few records are measured on kshot's laboratory, not on your network: no false-alarm rate is promised; "
+        "give --reference FILE of quiet traffic"
+    ]
+
+
+def test_without_any_threat_the_laboratory_has_nothing_to_say(laboratory: Laboratory, others: pl.DataFrame) -> None:
+    empty = Laboratory([], laboratory.reference)
+    with pytest.raises(ThreatError, match="no threat has been taught"):
+        scan(_records(others), [], laboratory=empty)
+    unknown = scan(_records(others[:12]), [], laboratory=empty, options=ScanOptions(unknown=True))
+    assert unknown.is_ranking
+    stranger = Threat("stranger", pl.DataFrame({"size": [1.0]}), "table", "of a table")
+    with pytest.raises(ThreatError, match="no threat fits this input"):
+        scan(_records(others), [stranger], laboratory=empty)
+
+
+def test_many_records_calibrate_themselves_with_the_laboratory_as_witness(
+    laboratory: Laboratory, others: pl.DataFrame
+) -> None:
+    own = Threat("mine", builtin_threat("port-scan").shots[20:60], "flow", fingerprint())
+    told = scan(_records(others[:-20]), [own], laboratory=Laboratory([], laboratory.reference))
+    assert told.calibrated == "capture"
+    assert not any("laboratory" in note for note in told.notes)
+    assert told.verdicts["alarm"].to_numpy()[-20:].mean() > 0.8

@@ -12,6 +12,7 @@ import typer
 from kshot import __version__
 from kshot.cli import bench, data, demo, doctor, flows, learn, scan, threats, train
 from kshot.cli.clean import clean
+from kshot.cli.memory import ADVICE, says_out_of_memory
 from kshot.cli.messages import ReaderGoneError
 from kshot.errors import InternalError, UserError
 
@@ -79,11 +80,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except _ClickException as error:
         return _usage(error)
     except OSError as error:
-        return _fail_os(error)
+        return _no_memory(error) if says_out_of_memory(error) else _fail_os(error)
     except (KeyboardInterrupt, typer.Abort):
         return _fail("interrupted", INTERRUPTED)
-    except MemoryError as error:
-        return _ours(error, "out of memory")
     except InternalError as error:
         return _ours(error, str(error))
     except SystemExit as error:
@@ -95,6 +94,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
         _abandon_stdout()
         return OK
     except BaseException as error:
+        if says_out_of_memory(error):
+            return _no_memory(error)
         return _ours(error, f"{type(error).__name__}: {error}")
 
 
@@ -126,11 +127,23 @@ def _fail_os(error: OSError) -> int:
     return code
 
 
-def _ours(error: BaseException, what: str) -> int:
+def _no_memory(error: BaseException) -> int:
+    """The user's to mend, as a full disk is."""
+    _show_if_asked(error)
+    # What the failed work held is let go of, or there may be no room to say so.
+    error.__traceback__ = error.__cause__ = error.__context__ = None
+    return _fail(f"out of memory; {ADVICE}", USER_ERROR)
+
+
+def _show_if_asked(error: BaseException) -> None:
     if os.environ.get("KSHOT_TRACEBACK") == "1":
         import traceback
 
         traceback.print_exception(error)
+
+
+def _ours(error: BaseException, what: str) -> int:
+    _show_if_asked(error)
     what = " ".join(what.split())
     return _fail(
         f"a fault of kshot itself: {what}; set KSHOT_TRACEBACK=1 to see where, and please report it", OUR_ERROR

@@ -13,7 +13,9 @@ from kshot.cli.messages import Messages
 if TYPE_CHECKING:
     from kshot.datasets import DataSet, Library, Manifest
 
-app = typer.Typer(no_args_is_help=True, help="List, import and check labelled data sets.", rich_markup_mode="rich")
+app = typer.Typer(
+    no_args_is_help=True, help="List, import, check and remove labelled data sets.", rich_markup_mode="rich"
+)
 
 _Names = Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Data sets; see: kshot data list.")]
 
@@ -135,6 +137,33 @@ def check(names: _Names = None, quiet: flags.Quiet = False) -> int:
             continue
         render(_report(library.manifest(name), findings), None)
     return 2 if damaged else 0
+
+
+@app.command("remove")
+def remove(
+    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Imported data sets; see: kshot data list.")],
+) -> int:
+    """Delete what was imported of data sets; the files that they came from stay where they are.
+
+    [bold]Example[/]
+
+    kshot data remove net_unsw_nb15_82k
+    """
+    from kshot.datasets import Library
+    from kshot.errors import UserError
+    from kshot.store import kshot_home
+
+    library, messages = Library(kshot_home()), Messages()
+    strange = 0
+    for name in dict.fromkeys(names):
+        try:
+            library.remove(name)
+        except UserError as error:
+            strange += 1
+            messages.fault(str(error))
+        else:
+            messages.summary(f"data set {name} is removed")
+    return 2 if strange else 0
 
 
 def _wanted(names: list[str], from_: Path | None, map_: Path | None) -> list[tuple[DataSet, dict[str, Any], Path]]:

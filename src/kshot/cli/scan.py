@@ -167,7 +167,8 @@ def _load(names: list[str]) -> tuple[list[Threat], Laboratory | None, list[str]]
     And a line for each of the user's that cannot be read: one torn file must not blind a sensor.
     """
     from kshot.errors import InputError
-    from kshot.store import ThreatStore, builtin_names, builtin_reference, builtin_threat, kshot_home
+    from kshot.store import FittedStore, ThreatStore, builtin_names, builtin_reference, builtin_threat, kshot_home
+    from kshot.stream.keeping import Keeper
     from kshot.stream.laboratory import Laboratory
 
     store = ThreatStore(kshot_home())
@@ -183,9 +184,10 @@ def _load(names: list[str]) -> tuple[list[Threat], Laboratory | None, list[str]]
             except InputError as error:
                 torn.append(str(error))
     builtin = [name for name in builtin_names() if name not in own and (not names or name in names)]
-    if not builtin:
+    if not builtin and not (builtin_names() and any(threat.kind == "flow" for threat in threats)):
         return threats, None, torn
-    return threats, Laboratory([builtin_threat(name) for name in builtin], builtin_reference()[0]), torn
+    keeper = Keeper(FittedStore(kshot_home()))
+    return threats, Laboratory([builtin_threat(name) for name in builtin], builtin_reference()[0], keeper), torn
 
 
 def _read(

@@ -6,6 +6,8 @@ import contextlib
 import fcntl
 import hashlib
 import os
+import secrets
+import shutil
 import tomllib
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -174,6 +176,26 @@ class Library:
                     with contextlib.suppress(OSError):
                         old.unlink()
         return manifest
+
+    def remove(self, name: str) -> None:
+        """Delete an imported set, a damaged one too; the file it came from stays.
+
+        Raises:
+            UserError: it is not imported.
+            OutputError: no rights.
+        """
+        if name not in self.names():
+            if any(dataset.name == name for dataset in catalogue()):
+                raise UserError(f"data set {name} is not imported; see: kshot data list")
+            raise UnknownDataSetError(name, self.names())
+        place = self.folder / name
+        gone = self.folder / f".{name}.{secrets.token_hex(4)}.part"
+        with self._locked():
+            try:
+                place.rename(gone)  # gone as a whole, though the deletion should be interrupted
+                shutil.rmtree(gone)
+            except OSError as error:
+                raise output_error(place, error) from error
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
@@ -23,12 +25,21 @@ def is_of_kind(shots: pl.DataFrame, frame: pl.DataFrame) -> NDArray[np.bool_]:
     Numbers differ from network to network; that a connection was answered, spoke DNS or called back does not. Where
     hundreds of records of a stranger's network are rare by some number, this tells those that cannot be the threat.
     """
+    return are_of_kinds([shots], frame, np.zeros(frame.height, np.intp))
+
+
+def are_of_kinds(shots: Sequence[pl.DataFrame], frame: pl.DataFrame, of: NDArray[np.intp]) -> NDArray[np.bool_]:
+    """(n,) the same, row i of `frame` asked of `shots[of[i]]`; all of them have the same columns."""
     good = np.ones(frame.height, bool)
-    for name, dtype in shots.schema.items():
+    taught, threat = pl.concat(shots), np.repeat(np.arange(len(shots)), [len(rows) for rows in shots])
+    for name, dtype in taught.schema.items():
         if (dtype != pl.Boolean and not isinstance(dtype, pl.Enum)) or name in LAYOUT or name not in frame.columns:
             continue
-        seen, asked = _plain(shots[name]), _plain(frame[name])
-        good &= asked.is_in(seen.drop_nulls().unique().to_list()).fill_null(seen.null_count() > 0).to_numpy()
+        words = pl.concat([_plain(taught[name]), _plain(frame[name])]).fill_null("(missing)")
+        code = words.cast(pl.Enum(words.unique())).to_physical().to_numpy()
+        shown = np.zeros((len(shots), int(code.max()) + 1), bool)
+        shown[threat, code[: len(threat)]] = True
+        good &= shown[of, code[len(threat) :]]
     return good
 
 

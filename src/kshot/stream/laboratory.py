@@ -14,9 +14,10 @@ from kshot.detection.panel import Panel, stack
 from kshot.features import encode_to_tier, settle
 from kshot.features.behaviour import COLUMNS as HISTORY_COLUMNS
 from kshot.features.tiers import tier_of_features
-from kshot.intel import is_of_kind
+from kshot.intel import are_of_kinds
 from kshot.records.columns import Tier
 from kshot.records.threats import Threat
+from kshot.stream.keeping import Fitted, Keeper
 
 Floats = NDArray[np.float64]
 _TREES = 400
@@ -48,10 +49,11 @@ class Sighting:
 class Laboratory:
     """Built-in threats and the benign traffic of the place where they were taught."""
 
-    def __init__(self, threats: Sequence[Threat], reference: pl.DataFrame) -> None:
+    def __init__(self, threats: Sequence[Threat], reference: pl.DataFrame, keeper: Keeper | None = None) -> None:
         self.threats = tuple(threats)
-        """They share one schema with `reference`."""
+        """They share one schema with `reference`; there may be none."""
         self.reference = reference
+        self._keeper = keeper
         self._fitted: dict[tuple[str, ...], Bench] = {}
 
     def bench(self, columns: Sequence[str], own: Sequence[Threat] = (), random_state: int = 0) -> Bench:
@@ -64,17 +66,18 @@ class Laboratory:
             return self._fitted[key]
         names = {threat.name for threat in own}
         threats = [*own, *(threat for threat in self.threats if threat.name not in names)]
-        bench = Bench([_as_told(threat, key) for threat in threats], _told(self.reference, key), random_state)
+        bench = self._bench(threats, key, random_state)
         if not own:
             self._fitted[key] = bench
         return bench
 
     def sighting(self, features: pl.DataFrame, own: Sequence[Threat], random_state: int = 0) -> Sighting:
         """What the laboratory makes of records that may be one of `own`, and of no built-in threat."""
-        key = tuple(features.columns)
-        return Bench([_as_told(threat, key) for threat in own], _told(self.reference, key), random_state).judge(
-            features
-        )
+        return self._bench(own, features.columns, random_state).judge(features)
+
+    def _bench(self, threats: Sequence[Threat], columns: Sequence[str], random_state: int) -> Bench:
+        told = [_as_told(threat, columns) for threat in threats]
+        return Bench(told, _told(self.reference, columns), random_state, self._keeper)
 
 
 def _told(features: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:
@@ -91,7 +94,13 @@ def _as_told(threat: Threat, columns: Sequence[str]) -> Threat:
 class Bench:
     """Threats learned once against the laboratory's reference; judges any number of inputs of its columns."""
 
-    def __init__(self, threats: Sequence[Threat], reference: pl.DataFrame, random_state: int = 0) -> None:
+    def __init__(
+        self,
+        threats: Sequence[Threat],
+        reference: pl.DataFrame,
+        random_state: int = 0,
+        keeper: Keeper | None = None,
+    ) -> None:
         """Learn from `threats`, at least one, on the columns that all of them and `reference` have."""
         shared = set.intersection(*(set(threat.shots.columns) for threat in threats))
         self.columns = [name for name in reference.columns if name in shared]
@@ -99,6 +108,7 @@ class Bench:
         self._threats = threats
         self._reference = reference
         self._random_state = random_state
+        self._keeper = keeper
         self._stands: dict[bool, _Stand] = {}
 
     def judge(self, features: pl.DataFrame) -> Sighting:
@@ -142,25 +152,43 @@ class Bench:
         """What judges records with a known past, or without; learned when the first one comes."""
         if past not in self._stands:
             columns = self.columns if past else [name for name in self.columns if name not in _HISTORY]
-            self._stands[past] = _Stand(self._threats, self._reference.select(columns), self._random_state)
+            reference = self._reference.select(columns)
+            self._stands[past] = _Stand(self._threats, reference, self._random_state, self._keeper)
         return self._stands[past]
 
 
 class _Stand:
     """Threats learned on one set of columns."""
 
-    def __init__(self, threats: Sequence[Threat], reference: pl.DataFrame, random_state: int) -> None:
+    def __init__(
+        self, threats: Sequence[Threat], reference: pl.DataFrame, random_state: int, keeper: Keeper | None
+    ) -> None:
         self._reference = reference
-        self._shots = {threat.name: settle(threat.shots.select(reference.columns), reference) for threat in threats}
-        names = [*self._shots]
-        support, labels = stack(self._shots, settle(reference, reference), reference.columns)
-        rng = np.random.default_rng(random_state)
-        self._detector = Detector(support, labels, rng, n_trees=_TREES, max_reference=_REFERENCE)
-        self._panel = Panel(names, self._detector)
-        unseen = np.setdiff1d(np.flatnonzero(labels == 0), self._detector.rows)
-        self.attainable = 1.0 / (len(unseen) + 1)
-        _, score, of_kind = self._look(support[unseen])
-        self._benign = np.sort(score[of_kind])
+        shots = {threat.name: threat.shots.select(reference.columns) for threat in threats}
+        # All at once: the reference's middle values are the same for each.
+        settled = settle(pl.concat(shots.values()), reference)
+        ends = np.cumsum([len(frame) for frame in shots.values()])
+        self._shots = [settled[end - len(frame) : end] for end, frame in zip(ends, shots.values(), strict=True)]
+        self._names = [*shots]
+        self._random_state = random_state
+        settings = (random_state, _TREES, _REFERENCE)
+        fitted = self._fit() if keeper is None else keeper.fitted({**shots, "": reference}, settings, self._fit)
+        detector, (self.attainable, *benign) = fitted
+        self._panel = Panel(self._names, detector)
+        self._benign = np.array(benign)
+
+    def _fit(self) -> Fitted:
+        """Learn; measure the least p-value, then what unseen benign records of a kind with a threat score, rising."""
+        support, labels = stack(
+            dict(zip(self._names, self._shots, strict=True)),
+            settle(self._reference, self._reference),
+            self._reference.columns,
+        )
+        rng = np.random.default_rng(self._random_state)
+        detector = Detector(support, labels, rng, n_trees=_TREES, max_reference=_REFERENCE)
+        unseen = np.setdiff1d(np.flatnonzero(labels == 0), detector.rows)
+        _, score, of_kind = self._look(detector, support[unseen])
+        return detector, np.concatenate([[1.0 / (len(unseen) + 1)], np.sort(score[of_kind])])
 
     def judge(self, features: pl.DataFrame) -> tuple[NDArray[np.object_], Floats, Floats]:
         """Threat, score and p-value of each record.
@@ -168,19 +196,16 @@ class _Stand:
         A record of a stranger's network may be unlike the laboratory in a hundred ways and no attack: one that is of
         no kind with the threat's examples has p-value 1. The others are conformal over both questions together.
         """
-        threat, score, of_kind = self._look(settle(features.select(self._reference.columns), self._reference))
+        settled = settle(features.select(self._reference.columns), self._reference)
+        best, score, of_kind = self._look(self._panel.detector, settled)
         as_loud = len(self._benign) - np.searchsorted(self._benign, score, side="left")
+        threat = np.array(self._names, dtype=object)[best]
         return threat, score, np.where(of_kind, (1.0 + as_loud) * self.attainable, 1.0)
 
-    def _look(self, settled: pl.DataFrame) -> tuple[NDArray[np.object_], Floats, NDArray[np.bool_]]:
+    def _look(self, detector: Detector, settled: pl.DataFrame) -> tuple[NDArray[np.intp], Floats, NDArray[np.bool_]]:
         """Of each record the threat that it is most like, how surprising that is, and whether it is of a kind."""
-        judged = self._detector.judge(settled, unknown=False)
-        threat = np.array(self._panel.names, dtype=object)[judged.best]
-        of_kind = np.zeros(len(settled), bool)
-        for name, shots in self._shots.items():
-            rows = np.flatnonzero(threat == name)
-            of_kind[rows] = is_of_kind(shots, settled[rows])
-        return threat, judged.surprises.max(1), of_kind
+        judged = detector.judge(settled, unknown=False)
+        return judged.best, judged.surprises.max(1), are_of_kinds(self._shots, settled, judged.best)
 
     def explain(self, features: pl.DataFrame, threats: Sequence[str], top: int) -> list[list[str]]:
         queries = settle(features.select(self._reference.columns), self._reference)

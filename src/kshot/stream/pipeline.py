@@ -75,9 +75,9 @@ def scan(
 
     Parameters:
         reference: benign records of the same network; without them the records calibrate themselves.
-        laboratory: built-in threats, to look for beside `threats` in flows. With a reference they are judged like any
-            other; without, against the laboratory's own benign traffic, which also steps in where the records are too
-            few to calibrate `threats`.
+        laboratory: built-in threats, if any, to look for beside `threats` in flows. With a reference they are judged
+            like any other; without, against the laboratory's own benign traffic, which also tells which records may be
+            the attack, and steps in where the records are too few to calibrate `threats`.
         where: only judge records for which this SQL expression holds; the reference is narrowed alike, so that
             like is compared with like.
 
@@ -93,21 +93,22 @@ def scan(
     notes: list[str] = []
     if records.kind != "flow":
         laboratory = None
-    if not threats and laboratory is None and not options.unknown:
+    builtin = laboratory.threats if laboratory is not None else ()
+    if not threats and not builtin and not options.unknown:
         raise ThreatError("no threat has been taught; teach one: kshot learn NAME --shots FILE --where EXPR")
     if laboratory is not None and narrowed is not None:
         taught = {threat.name for threat in threats}
-        threats = [*threats, *(threat for threat in laboratory.threats if threat.name not in taught)]
-        laboratory = None
-    everything = [*threats, *(laboratory.threats if laboratory else ())]
+        threats = [*threats, *(threat for threat in builtin if threat.name not in taught)]
+        laboratory, builtin = None, ()
+    everything = [*threats, *builtin]
     if judged.kind == "flow":
         judged, narrowed, threats = _cut_to_one_tier(judged, narrowed, threats, notes, len(everything))
-    groups = _fitting(threats, judged, notes, must=laboratory is None and not options.unknown)
+    groups = _fitting(threats, judged, notes, must=not builtin and not options.unknown)
     told = _Told(len(judged))
-    if groups or options.unknown or laboratory is None:
+    if groups or options.unknown:
         _judge(told, groups, judged, narrowed, laboratory, options, notes)
-    if laboratory is not None:
-        own = [threat for group in groups for threat in group] if told.calibrated == "none" else []
+    own = [threat for group in groups for threat in group] if told.calibrated == "none" else []
+    if laboratory is not None and (builtin or own):
         _sight(told, laboratory, own, judged, options, notes)
     verdicts = pl.DataFrame(
         {
@@ -165,8 +166,10 @@ def _judge(
         laboratory=laboratory,
     )
     rate = _rate(judgement, options, reference or judged, notes)
-    if rate is None and laboratory is not None:
-        return
+    if rate is None and laboratory is not None and (groups or laboratory.threats):
+        if options.unknown:
+            notes.append("too few records to say which are like none of the others: unknown ones are not looked for")
+        return  # it judges them all
     if rate is not None and judgement.kept_out > rate:
         notes.append(
             f"{judgement.kept_out:.2g} of the records were taken for an attack and kept out of what calibrates; "
@@ -202,8 +205,9 @@ def _sight(
     told.explain_laboratory = lambda rows: bench.explain(
         judged.features[list(rows)], [told.threat[row] for row in rows]
     )
+    whose = " and ".join(["built-in threats"] * bool(laboratory.threats) + ["so few records"] * bool(own))
     notes.append(
-        "built-in threats are measured on kshot's laboratory, not on your network: no false-alarm rate is promised; "
+        f"{whose} are measured on kshot's laboratory, not on your network: no false-alarm rate is promised; "
         "give --reference FILE of quiet traffic"
     )
 
