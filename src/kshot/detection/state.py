@@ -102,7 +102,7 @@ def _plain(value: Any, arrays: Arrays) -> Any:
 def _parts(value: Any) -> dict[str, Any]:
     if dataclasses.is_dataclass(value):
         return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
-    return vars(value)
+    return dict(vars(value))
 
 
 def _put(array: NDArray[Any], arrays: Arrays) -> int:
@@ -120,13 +120,14 @@ def _whole(tree: Any, arrays: Arrays) -> Any:
         return [_whole(part, arrays) for part in tree]
     if not isinstance(tree, dict):
         return tree
-    kind, of = tree["is"], tree.get("of")
+    kind = tree["is"]
     if kind == "array":
         # Memory order is kept: sums over columns differ in the last digit by it.
         array = arrays[tree["at"]]
         return np.asfortranarray(array) if tree["order"] == "F" else array
     if kind == "frame":
         return pl.read_ipc(BytesIO(arrays[tree["at"]].tobytes()))
+    of = tree["of"]
     if kind == "tuple":
         return tuple(_whole(part, arrays) for part in of)
     if kind == "dict":

@@ -54,7 +54,7 @@ class FittedStore:
             return None
         head = data[:_HEAD_BYTES].tobytes()
         at = _HEAD_BYTES + int.from_bytes(head[-8:], "little")
-        digest = hashlib.sha256(data[_HEAD_BYTES - 8 :]).digest()
+        digest = hashlib.sha256(data[_HEAD_BYTES - 8 :].data).digest()
         if head[: len(_MAGIC)] != _MAGIC or head[len(_MAGIC) : -8] != digest or at > len(data):
             return None
         told = json.loads(data[_HEAD_BYTES:at].tobytes())
