@@ -1,4 +1,4 @@
-"""How far the meter's flows equal NFStream's, its conversations tshark's, its packets libpcap's; and why not."""
+"""How far flows equal NFStream's, conversations tshark's, packets libpcap's; and why not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""False alarms delivered over those promised, with the recall beside them, on tables beside the checkout."""
+"""False alarms delivered over those promised, with the recall beside them, on real tables."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Families of inputs whose cost could grow faster than their size: fragments, nesting, options, floods."""
+"""Families of inputs whose cost might grow faster than their size: fragments, nesting, floods."""
 
 from __future__ import annotations
 

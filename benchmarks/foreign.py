@@ -1,4 +1,4 @@
-"""The built-in threats over captures that are not ours, with kshot scan's default settings: what a stranger sees."""
+"""The built-in threats over captures that are not ours, by default settings: a stranger's view."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Small attacks hidden in a capture that calibrates itself, against the same capture with a clean reference.
+"""Small attacks hidden in a capture that calibrates itself, against one with a clean reference.
 
 Takes a folder of the range's runs (range/run). For every threat with a run of its own to teach from and every run that
 also holds it: five shots are taught, and sought among the benign flows of the other run with a few of its attack's

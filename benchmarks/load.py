@@ -1,4 +1,4 @@
-"""Builds captures byte by byte: containers with any quirk, plausible traffic, and the throughput loads."""
+"""Builds captures byte by byte: containers with any quirk, plausible traffic, throughput loads."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Writes the logs that Zeek and Suricata would write of metered flows, and times their readers on many records."""
+"""Writes the logs that Zeek and Suricata would write of metered flows, and times their readers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether the built-in threats are found alike in a capture and in the logs that Zeek and Suricata would make of it."""
+"""Whether built-in threats are found alike in a capture and in the logs made of it."""
 
 from __future__ import annotations
 

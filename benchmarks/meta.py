@@ -1,4 +1,4 @@
-"""Meta-training speed: MAML over many tasks at once, a plain loop over tasks, and parallel-metalearn, same run.
+"""Meta-training speed: MAML over many tasks at once, a plain loop, and parallel-metalearn.
 
 usage: python -m benchmarks.meta [--seconds 20] [--tasks 32] [--inner-steps 5] [--threads 2]
 

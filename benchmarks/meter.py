@@ -1,4 +1,4 @@
-"""The meter against NFStream, argus and nfpcapd: CPU, memory, agreement. `python -m benchmarks.meter --help`."""
+"""The meter against NFStream, argus and nfpcapd: `python -m benchmarks.meter --help`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Finds the frames of a capture on which flow meters differ by policy: fragments, tunnels, cut or odd headers."""
+"""Finds the frames on which flow meters differ by policy: fragments, tunnels, cut or odd headers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Makes captures of an office network in pure Python, with known threats hidden in them; seeded, so always the same."""
+"""Makes captures of an office network with known threats hidden in them; seeded, always the same."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Meta-train every learner on every fold of corpora, so that each corpus is scored by one that never saw it.
+"""Meta-train every learner on every fold, so that none is scored on a corpus that it saw.
 
 usage: python -m benchmarks.train_folds --out priors [--learners maml,anil] [--folds a,b] [--minutes 5]
 

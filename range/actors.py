@@ -1,4 +1,4 @@
-"""The benign users of one host: runs that host's roles side by side, each with its own seed and pace, until told."""
+"""The benign users of one host: its roles side by side, each with its own seed and pace."""
 
 from __future__ import annotations
 

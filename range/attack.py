@@ -1,4 +1,4 @@
-"""The attack steps of scenarios: read from attacks.toml, filled in for this run, run within their time limits."""
+"""The attack steps of scenarios: read from attacks.toml, filled in for this run, run in time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Cuts the captures of `kshot demo` from runs of the range: whole connections, trimmed payloads, and the truth."""
+"""Cuts the captures of `kshot demo` from runs of the range: connections, payloads, the truth."""
 
 from __future__ import annotations
 

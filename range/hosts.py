@@ -1,4 +1,4 @@
-"""The network namespaces of a run: one a host, joined by the wire, with no way out; and processes started in them."""
+"""The network namespaces of a run, one a host, with no way out; and processes started in them."""
 
 from __future__ import annotations
 

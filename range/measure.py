@@ -1,4 +1,4 @@
-"""How well each built-in threat is found in the finding run, on packets and on logs: python range/measure.py OUT."""
+"""How well each built-in threat is found in the finding run: python range/measure.py OUT."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The odd but harmless: peers that are gone, services that are off, logs sent one way, calls, a load test."""
+"""The odd but harmless: peers that are gone, services that are off, calls, a load test."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What benign users do on the web: browse, post, upload, download, update, crawl; and checks like clockwork."""
+"""What benign users do on the web: browse, post, upload, update, crawl; checks like clockwork."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The table of what a folder of runs holds: `python range/summary.py OUT` prints a row a threat and run."""
+"""The table of what a folder of runs holds, a row a threat and run: python range/summary.py OUT."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Makes the built-in threats and the benign reference from the range's runs: python range/threats.py OUT."""
+"""Makes the built-in threats and the benign reference from runs: python range/threats.py OUT."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ground truth of a run: one row a connection in the capture, labelled by who opened it, from what is known exactly.
+"""Ground truth of a run: one row a connection in the capture, labelled by who opened it.
 
 Known are: each namespace's address and that the wire lets no address through unnoticed that is not its namespace's
 (forged ones are listed with the namespace that sent them); and, on hosts that the intruder shares with their owner,

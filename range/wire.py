@@ -1,4 +1,4 @@
-"""The wire: a user-space router whose links have delay, jitter, loss and rate, with a span port for the capture.
+"""The wire: a user-space router with delay, jitter, loss and rate, and a span port to capture.
 
 Every host of the range is one TAP device whose other end lies in that host's network namespace. This process owns all
 TAP file descriptors, routes IPv4 between them by address and writes each frame, as the router sees it, to a span

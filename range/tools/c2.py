@@ -1,4 +1,4 @@
-"""A beacon that asks over HTTP or TLS, and the server that answers it. It does nothing else: no command is ever run."""
+"""A beacon that asks over HTTP or TLS, and the server that answers it; no command is ever run."""
 
 from __future__ import annotations
 

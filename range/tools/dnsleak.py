@@ -1,4 +1,4 @@
-"""Data out by DNS, the plain way: random bytes in the names that are asked for; and the server that takes them."""
+"""Data out by DNS, the plain way: random bytes in names; and the server that takes them."""
 
 from __future__ import annotations
 

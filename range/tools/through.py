@@ -1,4 +1,4 @@
-"""Something to send through a tunnel: a talk of requests and answers for a while, and the listener that answers it."""
+"""Something to send through a tunnel: requests and answers for a while, and their listener."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who takes part: every known name, weights chosen by corpus, versions that follow what figures depend on."""
+"""Who takes part: every known name, weights chosen by corpus, versions that follow the code."""
 
 from __future__ import annotations
 

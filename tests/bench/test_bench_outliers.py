@@ -1,4 +1,4 @@
-"""What sees no shot: finds what is far out, gives a row its own score, and is the same whatever was shown."""
+"""What sees no shot: finds what is far out, and is the same whatever was shown."""
 
 from __future__ import annotations
 

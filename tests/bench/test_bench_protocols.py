@@ -1,4 +1,4 @@
-"""Every protocol on small tables: what it lays out, what it measures, and that it says so where it cannot."""
+"""Every protocol on small tables: what it lays out, measures, and says where it cannot."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Runs: what is known is not measured again, a kill loses nothing that was done, processes change no figure."""
+"""Runs: nothing is measured twice, a kill loses nothing, processes change no figure."""
 
 from __future__ import annotations
 

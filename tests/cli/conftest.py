@@ -1,4 +1,4 @@
-"""A home of its own for each test, the program in this process, and small captures with a known tunnel in them."""
+"""A home for each test, the program in this process, small captures with a known tunnel."""
 
 from __future__ import annotations
 

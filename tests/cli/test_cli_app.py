@@ -1,4 +1,4 @@
-"""The program as the shell sees it: endings, help, completion, and a surface that changes only on purpose."""
+"""The program as the shell sees it: endings, help, a surface that changes only on purpose."""
 
 from __future__ import annotations
 

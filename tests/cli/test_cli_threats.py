@@ -1,4 +1,4 @@
-"""The threats that ship with kshot, from the command line: looked for by default, listed, overridden, handed on."""
+"""The threats that ship with kshot, from the command line: listed, overridden, handed on."""
 
 from __future__ import annotations
 

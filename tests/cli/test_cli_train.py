@@ -1,4 +1,4 @@
-"""`kshot train`: a learner from a table of one's own; killed and resumed; and what may be wrong, in one line each."""
+"""`kshot train`: a learner from one's own table; killed and resumed; mistakes in one line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The report on an imported set: columns that tell all, folds and sets that share rows, what is skipped and why."""
+"""The report on an imported set: columns that tell all, shared rows, what is skipped and why."""
 
 from __future__ import annotations
 

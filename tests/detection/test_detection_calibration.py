@@ -1,4 +1,4 @@
-"""Tests the promise of a false-alarm rate over several threats at once, and the left-out surprises it stands on."""
+"""Tests the promise over several threats at once, and the left-out surprises below it."""
 
 from __future__ import annotations
 

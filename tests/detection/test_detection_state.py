@@ -1,4 +1,4 @@
-"""A detector's plain form: JSON and arrays, and back to one that judges and explains to the last bit alike."""
+"""A detector's plain form, and back to one that judges to the last bit alike."""
 
 from __future__ import annotations
 

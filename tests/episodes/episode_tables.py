@@ -1,4 +1,4 @@
-"""Small labelled tables for the tests of episodes, and the reference implementation where it is at hand."""
+"""Small labelled tables for the tests of episodes, and the reference implementation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Metered captures give episodes as any table does: flow features, a label a flow, the capture as the group."""
+"""Metered captures give episodes as any table does, the capture as the group."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The benchmark's episodes: the same for a seed, told when skipped, and those of the reference implementation."""
+"""The benchmark's episodes: the same for a seed, and those of the reference implementation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Scans, brute force, floods and beacons show in the columns that are meant for them; warm-up says nothing."""
+"""Scans, brute force, floods and beacons show in the columns meant for them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The meter as a whole: timeouts, ends, slices, counts; packets conserved, batches and directions indifferent."""
+"""The meter as a whole: timeouts, ends, slices, counts; packets conserved whatever the batch."""
 
 from __future__ import annotations
 

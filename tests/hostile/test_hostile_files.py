@@ -1,4 +1,4 @@
-"""Real and hostile files through reader and meter: nothing raised, nothing lost, nothing slow (R1, R3, R4, R5)."""
+"""Real and hostile files through reader and meter: R1, R3, R4, R5."""
 
 from __future__ import annotations
 

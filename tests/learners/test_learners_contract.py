@@ -1,4 +1,4 @@
-"""Every learner keeps the laws of `kshot.learners.checks`, trained or not, and finds what can be found."""
+"""Every learner keeps the laws of `kshot.learners.checks`, and finds what can be found."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows of any schema become cells: relative to the reference and to the shots, in no order of rows or columns."""
+"""Rows of any schema become cells, in no order of rows or columns."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Forest in the loop: what a forest says of rows it has not seen, and a pool labelled by the meta-learner."""
+"""Forest in the loop: what a forest says of rows it has not seen, and a labelled pool."""
 
 from __future__ import annotations
 

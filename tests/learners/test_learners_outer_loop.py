@@ -1,4 +1,4 @@
-"""The outer loop: what it minimises, when it stops, and that a killed training goes on as if nothing had happened."""
+"""The outer loop: what it minimises, when it stops, and that a killed training goes on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Learners on disk: the same scores after saving, and one clear line for whatever is wrong with a folder."""
+"""Learners on disk: the same scores after saving, one clear line for whatever is wrong."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How shots are chosen from the range's runs: only the deed itself, and each label and run with its share."""
+"""How shots are chosen from the range's runs: only the deed, each label and run its share."""
 
 import sys
 import tomllib

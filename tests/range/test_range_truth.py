@@ -1,4 +1,4 @@
-"""The range's ground truth: plans that repeat, labels by namespace and by socket owner, and the join with flows."""
+"""The range's ground truth: plans that repeat, labels by owner, and the join with flows."""
 
 import json
 import random

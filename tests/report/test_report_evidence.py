@@ -1,4 +1,4 @@
-"""What stands behind an alert: the record's own values, beside those of real shots and real benign records."""
+"""What stands behind an alert: its own values, beside those of real shots and benign records."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The capture reader: every container libpcap reads, whole or damaged, in frames that meet the contract."""
+"""The capture reader: every container libpcap reads, whole or damaged."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Suricata's EVE events: what becomes of them, joins, damaged lines, and agreement with the flows they were made of."""
+"""Suricata's EVE events: joins, damaged lines, agreement with the flows they were made of."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Zeek's logs: the format's corners, rotation, joins, damaged lines, and agreement with metering the same traffic."""
+"""Zeek's logs: the format's corners, rotation, joins, damaged lines, agreement with flows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Bundles: what was written is read, and whatever differs from its manifest or leads out of it is refused."""
+"""Bundles: what was written is read; what differs from its manifest is refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""States on disk: read back as written, else as if they were not there, and never more than there is room for."""
+"""States on disk: read back as written, or as if not there; never more than there is room."""
 
 from __future__ import annotations
 

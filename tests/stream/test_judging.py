@@ -1,4 +1,4 @@
-"""judge_all without a reference: what the laboratory says of flows is heard, and of tables it is not asked."""
+"""judge_all without a reference: what the laboratory says of flows is heard."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Built-in threats on a stranger's network: what is rare and of a kind alarms, and each record is judged by itself."""
+"""Threats on a stranger's network: what is rare and of a kind alarms, each by itself."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The benchmark: learners on labelled tables under fixed protocols, resumable, with intervals and ranks."""
+"""The benchmark: learners on labelled tables under fixed protocols, with intervals and ranks."""
 
 from kshot.bench.cache import Cache, fingerprint
 from kshot.bench.contestants import DEFAULT, WITHOUT_SHOTS, Contestant, Roster, known_learners

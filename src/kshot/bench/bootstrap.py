@@ -1,4 +1,4 @@
-"""Means over families, tables and corpora, and how sure they are: a paired bootstrap over all three and episodes."""
+"""Means over families, tables and corpora, and how sure they are: a paired bootstrap."""
 
 from __future__ import annotations
 

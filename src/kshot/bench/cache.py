@@ -1,4 +1,4 @@
-"""What was measured already, one small file a cell and learner, named by all that its figures depend on."""
+"""What was measured already, one small file a cell and learner, named by all it depends on."""
 
 from __future__ import annotations
 

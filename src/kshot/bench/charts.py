@@ -1,4 +1,4 @@
-"""Pictures of a benchmark as inline SVG: curves of many learners, rates against their promise, a heat map."""
+"""Pictures of a benchmark as inline SVG: curves, rates against their promise, a heat map."""
 
 from __future__ import annotations
 

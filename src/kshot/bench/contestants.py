@@ -1,4 +1,4 @@
-"""Who takes part: learners by name, what their figures hold for, and on which corpora they may be scored."""
+"""Who takes part: learners by name, and on which corpora they may be scored."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From scores to alarms and names at a promised rate: a learner's own promise, or split conformal p-values."""
+"""From scores to alarms and names at a promised rate: a learner's own, or conformal p-values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a list of scores is worth: ranking, recall at few false positives, precision at real base rates, open sets."""
+"""What a list of scores is worth: ranking, recall, precision at real base rates, open sets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The protocols as lists of cells: which tables, how many shots, which split, which repetition, which question."""
+"""The protocols as lists of cells: which tables, shots, split, repetition and question."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Run the cells that are not measured yet, over processes; what was done is kept, whenever the run is stopped."""
+"""Run the cells that are not measured yet, over processes; what was done is kept."""
 
 from __future__ import annotations
 

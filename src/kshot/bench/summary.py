@@ -1,4 +1,4 @@
-"""What a run found, as tables for people: means and intervals, ratios to the best peer, ranks, worst families."""
+"""What a run found, as tables for people: means, intervals, ratios, ranks, worst families."""
 
 from __future__ import annotations
 

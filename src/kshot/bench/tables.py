@@ -1,4 +1,4 @@
-"""The tables of a run: imported data sets and a user's own, as the protocol wants them prepared."""
+"""The tables of a run, prepared as the protocol wants: imported sets, own ones, captures."""
 
 from __future__ import annotations
 

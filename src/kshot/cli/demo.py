@@ -1,4 +1,4 @@
-"""`kshot demo`: real attacks found in a real capture, one that nobody knew taught from five flows, and a report."""
+"""`kshot demo`: attacks found in a real capture, a new one taught from five flows, a report."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a person and a log see of a training: a bar, one JSON line a step, MLflow, and checkpoints on disk."""
+"""What a person and a log see of a training: a bar, a JSON line a step, MLflow, checkpoints."""
 
 from __future__ import annotations
 

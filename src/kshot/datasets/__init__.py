@@ -1,4 +1,4 @@
-"""Labelled data sets: what is known of each, imported into kshot's home, and read as tables for episodes."""
+"""Labelled data sets: known, imported into kshot's home, read as tables for episodes."""
 
 from kshot.datasets.catalogue import UnknownDataSetError, catalogue, entry
 from kshot.datasets.checking import Finding, check_dataset

@@ -1,4 +1,4 @@
-"""Imported data sets on disk: a folder each, with manifest.toml and the rows, replaced as a whole or not at all."""
+"""Imported data sets on disk: a folder each, replaced as a whole or not at all."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A user's own table without a map: a label column, the benign values, and what is left out by default."""
+"""A user's own table without a map: a label column, the benign values, what is left out."""
 
 from __future__ import annotations
 

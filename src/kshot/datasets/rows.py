@@ -1,4 +1,4 @@
-"""Rows of a source made ready to keep: labels in one spelling, groups and order beside them, duplicates out."""
+"""Rows of a source made ready to keep: labels in one spelling, groups, duplicates out."""
 
 from __future__ import annotations
 

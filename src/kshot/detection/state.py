@@ -1,4 +1,4 @@
-"""A fitted detector as plain numbers and names, and back: no class but those named here, nothing executed."""
+"""A fitted detector as plain numbers and names, and back; nothing is ever executed."""
 
 from __future__ import annotations
 

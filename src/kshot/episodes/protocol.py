@@ -1,4 +1,4 @@
-"""The episodes that a benchmark scores: every table, family and repetition, the same for the same seed."""
+"""The episodes that a benchmark scores, the same for a seed: every table, family, repetition."""
 
 from __future__ import annotations
 

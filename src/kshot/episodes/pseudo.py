@@ -1,4 +1,4 @@
-"""Pseudo-threats: tasks out of tables without labels, each a slice of the rows around an anchor in a few columns."""
+"""Pseudo-threats: tasks out of tables without labels, slices of rows around an anchor."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which rows may be shown and which may be asked: drawn at random or in blocks of time, groups kept whole."""
+"""Which rows may be shown and which asked: at random or in blocks of time, groups kept whole."""
 
 from __future__ import annotations
 

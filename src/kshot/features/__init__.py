@@ -1,4 +1,4 @@
-"""Numbers from flows: each flow by itself, beside what its ends did before, and as a relation of two hosts."""
+"""Numbers from flows: each by itself, beside what its ends did before, and as a relation."""
 
 from kshot.features.extractor import FeatureExtractor
 from kshot.features.graph import GRAPH_COLUMNS

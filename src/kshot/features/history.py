@@ -1,4 +1,4 @@
-"""The extractor's memory at work: flows of one batch made into keys and facts, told to the behaviour kernel."""
+"""The extractor's memory at work: a batch of flows told to the behaviour kernel."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a flow's two ends and its ports relate to each other: scope, subnet, kinds of port, port against payload."""
+"""How a flow's ends and ports relate: scope, subnet, kinds of port, port against payload."""
 
 from __future__ import annotations
 

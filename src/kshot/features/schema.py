@@ -1,4 +1,4 @@
-"""The feature schema: every column, what it is made of, and the fingerprint that shots are held against."""
+"""The feature schema: every column, what it is made of, and the fingerprint of them all."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What payloads of each service begin with: bytes, byte ranges and lengths, as data for one small matcher."""
+"""What payloads of each service begin with, as data for one small matcher."""
 
 from __future__ import annotations
 

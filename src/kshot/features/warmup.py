@@ -1,4 +1,4 @@
-"""What is not known yet says nothing: history that was still warming up takes the reference's middle value."""
+"""What is not known yet says nothing: missing history takes the reference's middle value."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where everything of the flow table lies: one arena of 64-bit words, cut into slots, links, pools and an export area.
+"""Where everything of the flow table lies: one arena of 64-bit words, cut into its parts.
 
 The arena is the memory cap: nothing the table keeps lies outside it. Word offsets below are within a record;
 `I32` offsets count 32-bit halves of a record. A flow is first a *small* record (key and its two first packets),

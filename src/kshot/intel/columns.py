@@ -1,4 +1,4 @@
-"""Which of a table's columns must not carry a verdict: identifiers, times, addresses, ports and labels."""
+"""Which columns must not carry a verdict: identifiers, times, addresses, ports and labels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether a record is of a kind with a threat's examples: nothing told in words that was never seen in them."""
+"""Whether a record is of a kind with a threat's examples: no word that was never seen in them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a bulk frame's columns are declared: name, type, unit, meaning, and the poorest input that can fill them."""
+"""How a bulk frame's columns are declared: name, type, unit, meaning, poorest input."""
 
 from __future__ import annotations
 

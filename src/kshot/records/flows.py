@@ -1,4 +1,4 @@
-"""The flow frame: one row a bidirectional flow, as the meter emits it and every flow source must fill it."""
+"""The flow frame: one row a bidirectional flow, as every flow source must fill it."""
 
 from __future__ import annotations
 

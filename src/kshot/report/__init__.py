@@ -1,4 +1,4 @@
-"""Reports for people: one self-contained HTML file about a scan, with the truth beside it where it is known."""
+"""Reports for people: one self-contained HTML file about a scan, with the truth if known."""
 
 from kshot.report.contents import Report, Tally
 from kshot.report.page import render_page

@@ -1,4 +1,4 @@
-"""Pictures as inline SVG: lanes of time, strips of scores, and where a value lies among the reference's."""
+"""Pictures as inline SVG: lanes of time, strips of scores, a value among the reference's."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The features behind an alert: its loudest record beside the nearest shots and the nearest benign records."""
+"""The features behind an alert: its loudest record beside the nearest shots and benign ones."""
 
 from __future__ import annotations
 

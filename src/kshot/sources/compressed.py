@@ -1,4 +1,4 @@
-"""Bytes of a file, a pipe or stdin, decompressed on the way by magic and never more than a little at a time."""
+"""Bytes of a file, a pipe or stdin, decompressed on the way, a little at a time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Read a table of records: CSV, TSV, Parquet, JSON lines or a JSON array, plain or compressed; errors name the line."""
+"""Read a table of records (CSV, TSV, Parquet, JSON), plain or packed; errors name the line."""
 
 from __future__ import annotations
 

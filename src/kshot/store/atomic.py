@@ -1,4 +1,4 @@
-"""Write a file beside its place and rename it there when it is whole; a failure leaves what was there before."""
+"""Write a file beside its place and rename it when whole; a failure leaves what was there."""
 
 from __future__ import annotations
 

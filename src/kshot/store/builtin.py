@@ -1,4 +1,4 @@
-"""What ships with kshot: threats taught on its range, and the range's benign traffic as a stand-in reference."""
+"""What ships with kshot: threats taught on its range, and the range's benign traffic."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Threats on disk: one folder each, with threat.toml and shots.parquet, replaced as a whole or not at all."""
+"""Threats on disk: one folder each, replaced as a whole or not at all."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Alerts from verdicts: records of one threat between the same parties, split where it was quiet for long."""
+"""Alerts from verdicts: one threat between the same parties, split where it was quiet."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Detectors that were fitted once are read back, while threats, reference, settings and our code are the same."""
+"""Detectors fitted once are read back, while all that they were learned from is the same."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The first day on a stranger's network: built-in threats judged against the laboratory's benign traffic."""
+"""The first day on a stranger's network: threats judged against the laboratory's traffic."""
 
 from __future__ import annotations
 

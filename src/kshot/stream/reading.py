@@ -1,4 +1,4 @@
-"""The records of an input: captures, logs and tables read into frames, with the features that are judged."""
+"""The records of an input: captures, logs and tables as frames, with what is judged of them."""
 
 from __future__ import annotations
 
