@@ -1,4 +1,4 @@
-"""From capture to verdict: CPU seconds per 100,000 flows with twelve threats taught, and where they go.
+"""From capture to verdict: CPU seconds for 100,000 flows with twelve threats, and where they go.
 
 The threats are five flows each of twelve labelled captures beside the checkout; what is scanned is the throughput mix.
 Run: python -m benchmarks.verdict [--output FILE] [--mix FILE]

@@ -1,4 +1,4 @@
-"""The decoder: every link type, tag and tunnel we read; every lie gets its verdict; nothing makes it raise."""
+"""The decoder: every link type, tag and tunnel; every lie gets its verdict; nothing raises."""
 
 from __future__ import annotations
 
