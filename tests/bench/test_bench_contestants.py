@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from bench_tables import made_table
 
-from kshot.bench import PROTOCOLS, Cell, Roster, cells_of, known_learners
+from kshot.bench import (
+    PROTOCOLS,
+    Cell,
+    Roster,
+    cells_of,
+    known_learners,
+    not_converged,
+    trainings_frame,
+    trainings_of,
+    units_of,
+)
 from kshot.bench.cache import key_of
 from kshot.bench.contestants import BLIND, DEFAULT, OWN, PEERS, WITHOUT_SHOTS
 from kshot.episodes import TaskShape, headline_episodes
@@ -39,7 +50,37 @@ def test_boosted_trees_find_what_they_were_shown(name: str) -> None:
     assert np.array_equal(learner.adapt_to(episode).score(episode.queries), scores), "the same seed, the same scores"
 
 
-def write_weights(folder: Path, seed: int, corpora: tuple[str, ...]) -> None:
+@pytest.mark.parametrize(("told", "said"), [
+    ({"depth": 3}, "--set depth: there is no such setting; extra-trees has n_trees, seed; knn has"),
+    ({"n_trees": "many"}, "--set n_trees=many: extra-trees takes a value such as 300"),
+    ({"n_trees": 2.5}, "--set n_trees=2.5: extra-trees takes a value such as 300"),
+    ({"n_trees": True}, "--set n_trees=True: extra-trees takes a value such as 300"),
+    ({"maml.inner_steps": 3}, "--set maml.inner_steps: maml takes no part; the learners are extra-trees, knn"),
+    ({"knn.n_trees": 3}, "--set knn.n_trees: there is no such setting; knn has"),
+])  # fmt: skip
+def test_a_setting_that_cannot_be_is_refused(told: dict[str, object], said: str) -> None:
+    with pytest.raises(UserError) as refused:
+        Roster(["extra-trees", "knn"], settings=told)
+    assert str(refused.value).startswith(said)
+
+
+def test_a_setting_is_of_all_that_have_it_or_of_one_and_changes_what_is_measured() -> None:
+    names = ["extra-trees", "random-forest", "logistic"]
+    plain, both = Roster(names), Roster(names, settings={"n_trees": 7})
+    one = Roster(names, settings={"extra-trees.n_trees": 7})
+
+    def settings(roster: Roster) -> list[int | None]:
+        return [json.loads(roster.contestant(name, (), "made").settings).get("n_trees") for name in names]
+
+    assert (settings(plain), settings(both), settings(one)) == ([300, 300, None], [7, 7, None], [7, 300, None])
+    learner = one.contestant("extra-trees", (), "made").learner()
+    assert learner.settings()["n_trees"] == 7
+    (cell,) = cells_of(PROTOCOLS["headline"], [made_table()], [1], 1, ["iid"], [])
+    keys = [key_of(cell, {"made": "0"}, r.contestant("extra-trees", (), "made")) for r in (plain, both, one)]
+    assert keys[0] != keys[1] == keys[2]
+
+
+def write_weights(folder: Path, seed: int, corpora: tuple[str, ...], training: dict[str, object] | None = None) -> None:
     pytest.importorskip("torch")
     from kshot.learners import make_learner
     from kshot.learners.torch_learner import TorchLearner
@@ -48,7 +89,7 @@ def write_weights(folder: Path, seed: int, corpora: tuple[str, ...]) -> None:
     learner = make_learner("prototypical", seed=seed)
     assert isinstance(learner, TorchLearner)
     folder.mkdir(parents=True)
-    for name, content in pack(learner, Provenance(corpora)).items():
+    for name, content in pack(learner, Provenance(corpora, training=training or {})).items():
         (folder / name).write_bytes(content)
 
 
@@ -84,3 +125,36 @@ def test_altered_weights_are_refused(tmp_path: Path) -> None:
     weights.write_bytes(weights.read_bytes()[:-1] + b"\x01")
     with pytest.raises(UserError, match="torn or altered"):
         Roster(["prototypical"], tmp_path).contestant("prototypical", [], "made")
+
+
+def test_a_checkpoint_is_no_trained_learner(tmp_path: Path) -> None:
+    write_weights(tmp_path / "prototypical", 0, ("one",))
+    checkpoint = tmp_path / "prototypical/checkpoint"
+    checkpoint.mkdir()
+    told = {"format": 1, "learner": "prototypical", "files": {"training.safetensors": "0"}}
+    (checkpoint / "manifest.json").write_text(json.dumps(told))
+    found = Roster(["prototypical"], tmp_path).contestant("prototypical", ["made"], "made")
+    assert found.weights == str(tmp_path / "prototypical")
+
+
+def test_weights_say_how_they_were_trained(tmp_path: Path) -> None:
+    write_weights(tmp_path / "a", 0, ("one",), {"steps_done": 40, "cpu_minutes": 0.5, "converged": False})
+    write_weights(tmp_path / "b", 1, ("made",))
+    roster = Roster(["prototypical", "logistic"], tmp_path)
+    cells = cells_of(PROTOCOLS["headline"], [made_table("made"), made_table("one")], [1], 1, ["iid"], [])
+    cells = [replace(cell, corpora=(cell.data,)) for cell in cells]
+    units = units_of(cells, {name: made_table(name) for name in ("made", "one")}, roster)
+    told = trainings_frame(trainings_of(units))
+    assert told["weights"].to_list() == [str(tmp_path / "a"), str(tmp_path / "b")]
+    assert told.select("learner", "steps", "cpu_minutes", "converged").rows() == [
+        ("prototypical", 40, 0.5, False),
+        ("prototypical", None, None, None),
+    ]
+    assert not_converged(told) == ["prototypical"]
+
+
+def test_a_setting_takes_the_place_of_the_trained_one(tmp_path: Path) -> None:
+    write_weights(tmp_path / "a", 0, ("one",))
+    roster = Roster(["prototypical"], tmp_path, {"max_support": 16})
+    found = roster.contestant("prototypical", [], "made")
+    assert found.learner().settings()["max_support"] == json.loads(found.settings)["max_support"] == 16

@@ -111,6 +111,51 @@ def test_site_change_without_a_pair_says_so(tmp_path: Path) -> None:
     assert skipped[0].reason == "table made: no other table shares families and columns"
 
 
+def test_a_large_reference_is_for_tables_that_have_one() -> None:
+    plan = PROTOCOLS["calibration"]
+    shapes = {}
+    for n_benign in (24_999, 25_000, 40_000):
+        table = made_table(n_benign=n_benign)
+        shapes[n_benign] = {cell.split: cell.shape for cell in cells_of(plan, [table], [5], 1, ["iid", "blocked"], [])}
+    assert set(shapes[24_999]) == {"iid", "blocked"}
+    assert set(shapes[25_000]) == {"iid", "blocked", "iid, reference 20,000"}
+    assert set(shapes[40_000]) == {"iid", "blocked", "iid, reference 20,000", "blocked, reference 20,000"}
+    assert {shape.n_reference for shape in shapes[40_000].values()} == {5000, 20_000}
+
+
+def test_a_pool_is_for_those_that_make_use_of_it(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    write_untrained(tmp_path / "w/forest-in-the-loop", "forest-in-the-loop")
+    table = made_table(families={"worm": 2.5})
+    named = {table.name: table}
+    cells = cells_of(PROTOCOLS["unlabelled-pool"], [table], [5], 1, ["iid"], [])
+    units = units_of(cells, named, Roster(["forest-in-the-loop", "logistic"], tmp_path / "w"))
+    assert [(unit.cell.split, unit.contestant.name) for unit in units] == [
+        ("iid", "forest-in-the-loop"),
+        ("iid", "logistic"),
+        ("iid, with a pool", "forest-in-the-loop"),
+    ]
+    run = run_units(units, named, Cache(tmp_path / "cache"))
+    rows = results_frame(run.rows)
+    assert not run.failures and len(rows) == 3
+    forests = rows.filter(pl.col("learner") == "forest-in-the-loop").sort("split")
+    assert forests["auroc"][0] != forests["auroc"][1], "the pool was looked at"
+    sections = sections_of(rows, measures_frame(run.rows), ["unlabelled-pool"])
+    (section,) = [s for s in sections if s.name.startswith("pool-")]
+    assert [row[:2] for row in section.rows] == [("forest-in-the-loop", f"{forests['recall_at_1pct'][0]:.3f}")]
+
+
+def write_untrained(folder: Path, name: str) -> None:
+    from kshot.learners.torch_learner import TorchLearner
+    from kshot.learners.weights import pack
+
+    learner = make_learner(name)
+    assert isinstance(learner, TorchLearner)
+    folder.mkdir(parents=True)
+    for file, content in pack(learner).items():
+        (folder / file).write_bytes(content)
+
+
 def test_shots_to_detect_counts_a_family_never_found_as_beyond_all(tmp_path: Path) -> None:
     table = made_table(families={"easy": 9.0, "hidden": 0.0})
     run = go("shots-to-detect", [table], ["logistic"], tmp_path, ks=(1, 5))

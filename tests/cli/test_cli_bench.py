@@ -91,6 +91,12 @@ def test_without_tables_every_imported_set_takes_part(run: Run, table: Path, tmp
         (("--k", "1,five"), "--k 1,five: give whole numbers"),
         (("--k", "0"), "--k 0: give at least one shot; --protocol zero-day is for none"),
         (("--label", "verdict"), "--label and --benign are for a table of your own"),
+        (("--set", "depth"), "--set depth: write it as KEY=VALUE"),
+        (("--set", "depth=3"), "--set depth: there is no such setting; extra-trees has n_trees, seed"),
+        (("--set", "maml.inner_steps=3"), "--set maml.inner_steps: maml takes no part"),
+        (("--protocol", "packets"), "the protocol packets needs labelled captures; give --captures DIR"),
+        (("--captures", "nowhere"), "nowhere: is no folder of labelled captures"),
+        (("--captures", ".", "--protocol", "reference"), "the reference protocol is for tables; leave out --captures"),
     ],
 )
 def test_a_mistake_is_one_line(run: Run, arguments: tuple[str, ...], said: str) -> None:
@@ -116,6 +122,32 @@ def test_a_mistake_in_ones_own_table_is_one_line(run: Run, table: Path, tmp_path
     assert "another table is named logins already" in refused(*asked(table), "--table", table)
 
 
+def test_a_split_that_would_leak_is_refused(run: Run, table: Path, tmp_path: Path) -> None:
+    frame = pl.read_parquet(table)
+    # Every worm lies in one session, which cannot be shown and asked; so do all scans in another.
+    session = pl.when(pl.col("label") == "benign").then(pl.int_range(pl.len()) // 9).otherwise(-1)
+    frame.with_columns(session.alias("session")).filter(pl.col("label") != "scan").write_parquet(table)
+    (tmp_path / "logins.toml").write_text(
+        'name = "logins"\ncorpus = "shop"\nfile = "logins.parquet"\nlabel = "label"\nbenign = ["benign"]\n'
+        'group = "session"\n'
+    )
+    assert run("data", "import", "--map", tmp_path / "logins.toml").code == 0
+    refused = run("bench", "--data", "logins", *QUICK)
+    assert refused.code == 2
+    assert "worm lies in one group (-1), which cannot be shown and asked" in one_line(refused.err)
+
+
+def test_a_setting_of_the_learners_is_measured_beside_the_default(run: Run, table: Path, tmp_path: Path) -> None:
+    told = (*asked(table), "--learners", "extra-trees", "--k", "1", "--seeds", "1", "--jobs", "1", "--split", "iid")
+    few = run("bench", *told, "--set", "n_trees=3", "--output", tmp_path / "few")
+    fewer = run("bench", *told, "--set", "extra-trees.n_trees=1", "--output", tmp_path / "fewer")
+    assert few.code == fewer.code == 0 and "1 measured now" in fewer.err
+    assert "0 measured now" in run("bench", *told, "--set", "extra-trees.n_trees=3").err
+    frames = [pl.read_parquet(tmp_path / name / "results.parquet") for name in ("few", "fewer")]
+    assert frames[0]["auroc"].to_list() != frames[1]["auroc"].to_list()
+    assert pl.read_parquet(tmp_path / "few/trainings.parquet").is_empty(), "nothing was trained across tasks"
+
+
 def test_a_learner_is_never_scored_on_a_corpus_it_saw(run: Run, table: Path, tmp_path: Path) -> None:
     pytest.importorskip("torch")
     for corpus, folder in (("logins", "all"), ("other", "folds/a"), ("third", "folds/b")):
@@ -125,7 +157,7 @@ def test_a_learner_is_never_scored_on_a_corpus_it_saw(run: Run, table: Path, tmp
     assert refused.code == 2
     assert "was trained on corpus logins and is not scored on logins" in one_line(refused.err)
     ran = run("bench", *told, "--weights", tmp_path / "folds", "--quiet")
-    assert ran.code == 0 and "| prototypical |" in ran.out
+    assert ran.code == 0 and "| prototypical |" in ran.out and "| prototypical | a/prototypical |" in ran.out
     wrong = run("bench", *told, "--learners", "relation", "--weights", tmp_path / "folds")
     assert wrong.code == 2 and "holds no trained relation" in one_line(wrong.err)
 

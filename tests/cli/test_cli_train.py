@@ -48,6 +48,8 @@ def test_a_learner_is_trained_and_says_on_what(run: Run, tables: list[str], tmp_
     assert manifest["corpora"] == ["east", "west"], "what chose the weights was seen as well"
     assert set(manifest["inputs"]) == {"east", "west", "tasks"} and len(manifest["inputs"]["east"]) == 64
     assert manifest["training"]["steps_done"] == 4
+    assert [step for step, _ in manifest["training"]["validation_curve"]] == [2, 4]
+    assert manifest["training"]["converged"] is False and manifest["training"]["cpu_minutes"] >= 0.0
     assert [record["step"] for record in metrics(out)] == [1, 2, 3, 4]
     assert "validation_loss" in metrics(out)[3] and "validation_loss" not in metrics(out)[2]
     assert sorted(path.name for path in out.iterdir()) == ["manifest.json", "metrics.jsonl", "weights.safetensors"]
@@ -109,7 +111,9 @@ def test_a_network_of_ones_own(run: Run, tables: list[str], tmp_path: Path, monk
     (["--k", "0"], "--k 0: every task needs at least one shot"),
     (["--k", "one"], "--k one: give whole numbers, such as 1,5,10"),
     (["--validate", "north"], "no table is of corpus north; the corpora are east, west"),
-    (["--data", "nothing_here"], "nothing_here"),
+    (["--data", "nothing_here"], "there is no data set named nothing_here"),
+    (["--data", "net_sdn_ddos"], "data set net_sdn_ddos is not imported; do: kshot data import net_sdn_ddos"),
+    (["--label", "verdict"], "has no column 'verdict', named as label"),
     (["--resume"], "holds no training to go on with; leave out --resume"),
     (["--resume", "--replace"], "--resume and --replace exclude each other; give one"),
     (["--device", "quantum"], "--device quantum: torch finds none"),

@@ -3,9 +3,9 @@
 from kshot.bench.cache import Cache, fingerprint
 from kshot.bench.contestants import DEFAULT, WITHOUT_SHOTS, Contestant, Roster, known_learners
 from kshot.bench.protocols import PROTOCOLS, Cell, Protocol, cells_of
-from kshot.bench.results import RESULTS, curves_frame, measures_frame, results_frame, write_frame
-from kshot.bench.running import Failure, Run, Unit, run_units, units_of
-from kshot.bench.summary import Section, as_markdown, sections_of
+from kshot.bench.results import RESULTS, curves_frame, measures_frame, results_frame, trainings_frame, write_frame
+from kshot.bench.running import Failure, Run, Unit, run_units, trainings_of, units_of
+from kshot.bench.summary import Section, as_markdown, not_converged, sections_of
 from kshot.bench.tables import Loaded, OwnTable, load_tables
 
 __all__ = [
@@ -31,9 +31,12 @@ __all__ = [
     "known_learners",
     "load_tables",
     "measures_frame",
+    "not_converged",
     "results_frame",
     "run_units",
     "sections_of",
+    "trainings_frame",
+    "trainings_of",
     "units_of",
     "write_frame",
 ]

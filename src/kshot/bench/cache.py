@@ -43,7 +43,7 @@ def _protocol_version() -> str:
     import kshot.episodes
 
     room, beside = Path(str(kshot.episodes.__file__)).parent, Path(str(kshot.bench.__file__)).parent
-    drawing = [room / f"{name}.py" for name in ("draw", "splits", "protocol", "transfer", "episode")]
+    drawing = [room / f"{name}.py" for name in ("draw", "splits", "protocol", "transfer", "episode", "pool")]
     judging = [beside / f"{name}.py" for name in ("measures", "scoring", "deciding")]
     return digest_of([*drawing, *judging])
 

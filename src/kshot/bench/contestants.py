@@ -6,12 +6,13 @@ import hashlib
 import importlib
 import importlib.util
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 from kshot.errors import MissingExtraError, UserError
 from kshot.learners import LEARNERS, Learner, learner_names
@@ -36,7 +37,7 @@ PEERS = ("extra-trees", "random-forest", "logistic", "knn", "lightgbm", "catboos
 DEFAULT = ("extra-trees", "random-forest", "logistic", "knn", "anomaly", "kshot")
 _NEEDS = {"lightgbm": "lightgbm", "catboost": "catboost"}
 _MADE_OF = {"lightgbm": ("lightgbm",), "catboost": ("catboost",), "kshot": ("scikit-learn", "numpy")}
-_MANIFEST = "manifest.json"
+_MANIFEST, _WEIGHTS = "manifest.json", "weights.safetensors"
 _DEPTH = 3
 """Folders of trained learners are looked for so deep under --weights: FOLD/LEARNER/manifest.json."""
 
@@ -54,10 +55,24 @@ class Contestant:
     """Folder of what was learned across tasks; "" for none."""
     corpora: tuple[str, ...] = ()
     """Corpora that it was trained on."""
+    chosen: str = "{}"
+    """Of its settings, those that were asked for, as JSON."""
+    training: Training | None = None
+    """How it was trained; None where it was not, or by a kshot that did not say."""
 
     def learner(self) -> Learner:
         """Make it, once a process."""
-        return _made(self.name, self.weights, self.version)
+        return _made(self.name, self.weights, self.version, self.chosen)
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """What the weights of a contestant say of their training."""
+
+    steps: int
+    cpu_minutes: float | None
+    converged: bool | None
+    """Whether validation had stopped getting better; None where nothing validated."""
 
 
 def known_learners() -> list[str]:
@@ -68,11 +83,18 @@ def known_learners() -> list[str]:
 class Roster:
     """The learners asked for, and the weights to choose from."""
 
-    def __init__(self, names: Sequence[str], weights: Path | None = None) -> None:
+    def __init__(
+        self, names: Sequence[str], weights: Path | None = None, settings: Mapping[str, Any] | None = None
+    ) -> None:
         """Find what was asked for.
 
+        Args:
+            names: of learners.
+            weights: folder of what was trained.
+            settings: "KEY", of every learner that has it, or "LEARNER.KEY" -> value.
+
         Raises:
-            UserError: an unknown learner, or one whose weights are not there.
+            UserError: an unknown learner, one whose weights are not there, or a setting that none has.
             MissingExtraError: one whose package is not installed.
         """
         self.names = tuple(dict.fromkeys(names))
@@ -87,6 +109,7 @@ class Roster:
         trained = [name for name in self.names if name not in OWN and name not in CLASSICS]
         self._folders = {name: _folders_of(name, weights) for name in trained if name in LEARNERS}
         self._where = weights
+        self._chosen = _settings_of(self.names, settings or {})
 
     def contestant(self, name: str, corpora: Collection[str], data: str) -> Contestant:
         """Return a learner that was never trained on any of `corpora`.
@@ -95,10 +118,10 @@ class Roster:
             UserError: all its weights were; says so by name.
         """
         if name not in self._folders:
-            return _untrained(name)
+            return _untrained(name, self._chosen[name])
         seen: set[str] = set()
         for folder in self._folders[name]:
-            found = _trained(name, folder)
+            found = _trained(name, folder, self._chosen[name])
             overlap = set(corpora) & set(found.corpora)
             if not overlap:
                 return found
@@ -109,14 +132,49 @@ class Roster:
         )
 
 
+def makes_use_of_pool(name: str) -> bool:
+    """Whether a learner makes something of unlabelled records."""
+    return _class_of(name).uses_pool
+
+
 @cache
-def _made(name: str, weights: str, version_: str) -> Learner:
+def _made(name: str, weights: str, version_: str, chosen: str) -> Learner:
     if weights:
         from kshot.learners.weights import unpack
         from kshot.store.folders import read_folder
 
-        return unpack(read_folder(Path(weights)), weights, expect=name)[0]
-    return _class_of(name)()
+        return unpack(read_folder(Path(weights)), weights, expect=name, settings=json.loads(chosen))[0]
+    return _class_of(name)(**json.loads(chosen))
+
+
+def _settings_of(names: Sequence[str], told: Mapping[str, Any]) -> dict[str, str]:
+    """The settings asked for of each learner, as JSON.
+
+    Raises:
+        UserError: one that no learner of the run has, or of another kind than its default.
+    """
+    out: dict[str, dict[str, Any]] = {name: {} for name in names}
+    for key, value in told.items():
+        learner, dot, setting = key.rpartition(".")
+        if dot and learner not in out:
+            raise UserError(f"--set {key}: {learner} takes no part; the learners are {', '.join(names)}")
+        known = {name: _class_of(name)().settings() for name in ([learner] if dot else names)}
+        having = [name for name in known if setting in known[name]]
+        if not having:
+            some = "; ".join(f"{name} has {', '.join(sorted(has))}" for name, has in [*known.items()][:2])
+            raise UserError(f"--set {key}: there is no such setting; {some}")
+        for name in having:
+            default = known[name][setting]
+            if not _is_like(value, default):
+                raise UserError(f"--set {key}={value}: {name} takes a value such as {default}")
+            out[name][setting] = value
+    return {name: json.dumps(chosen, sort_keys=True) for name, chosen in out.items()}
+
+
+def _is_like(value: Any, default: Any) -> bool:
+    if default is None or isinstance(default, bool) or isinstance(value, bool):
+        return default is None or type(value) is type(default)
+    return isinstance(value, int | float) if isinstance(default, float) else isinstance(value, type(default))
 
 
 def _class_of(name: str) -> type[Learner]:
@@ -128,14 +186,14 @@ def _class_of(name: str) -> type[Learner]:
 
 
 @cache
-def _untrained(name: str) -> Contestant:
+def _untrained(name: str, chosen: str) -> Contestant:
     made = _class_of(name)
-    settings = json.dumps(made().settings(), sort_keys=True, default=str)
-    return Contestant(name, _version(name, made), settings)
+    settings = json.dumps(made(**json.loads(chosen)).settings(), sort_keys=True, default=str)
+    return Contestant(name, _version(name, made), settings, chosen=chosen)
 
 
 @cache
-def _trained(name: str, folder: Path) -> Contestant:
+def _trained(name: str, folder: Path, chosen: str) -> Contestant:
     from kshot.learners.weights import read_manifest
     from kshot.store.folders import read_folder
 
@@ -143,8 +201,17 @@ def _trained(name: str, folder: Path) -> Contestant:
     manifest = read_manifest(files, str(folder), name)
     corpora = tuple(manifest.get("corpora", ()))
     told = hashlib.sha256(_version(name, _class_of(name)).encode() + files[_MANIFEST]).hexdigest()[:16]
-    settings = json.dumps(manifest.get("settings", {}), sort_keys=True)
-    return Contestant(name, told, settings, str(folder), corpora)
+    settings = json.dumps({**manifest.get("settings", {}), **json.loads(chosen)}, sort_keys=True)
+    return Contestant(name, told, settings, str(folder), corpora, chosen, _training_in(manifest))
+
+
+def _training_in(manifest: Mapping[str, Any]) -> Training | None:
+    told = manifest.get("training", {})
+    if "steps_done" not in told:
+        return None
+    minutes = told.get("cpu_minutes")
+    converged = told.get("converged")
+    return Training(int(told["steps_done"]), None if minutes is None else float(minutes), converged)
 
 
 def _folders_of(name: str, weights: Path | None) -> list[Path]:
@@ -166,7 +233,8 @@ def _folders_of(name: str, weights: Path | None) -> list[Path]:
 def _learner_in(manifest: Path) -> str:
     try:
         told = json.loads(manifest.read_bytes())
-        return str(told["learner"])
+        # A checkpoint has a manifest too; it holds no learner to score.
+        return str(told["learner"]) if _WEIGHTS in told["files"] else ""
     except (OSError, ValueError, KeyError, TypeError):
         return ""
 

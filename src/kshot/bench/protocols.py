@@ -10,7 +10,7 @@ from typing import Literal
 from kshot.episodes import BENIGN, EpisodeError, LabelledTable, Skipped, TaskShape, check_table, shared_families
 from kshot.episodes.splits import Split
 
-Question = Literal["ranking", "n-way", "calibration", "site-change"]
+Question = Literal["ranking", "n-way", "calibration", "site-change", "pool"]
 HEADLINE_KS = (1, 5, 10)
 DETECT_KS = (1, 2, 3, 5, 7, 10, 15, 20)
 """Shots that are tried until one finds most."""
@@ -18,6 +18,11 @@ N_WAY = 5
 MOST_UNKNOWN = 3
 LEAST_CALIBRATION_ROWS = 1000
 CALIBRATION_REFERENCE = 5000
+LARGE_REFERENCE = 20_000
+"""What a promise of 1e-3 is measured with, on the tables that have so many benign rows."""
+LARGE_QUERIES = 5000
+WITH_POOL = ", with a pool"
+"""After the name of a split: unlabelled rows of the site were given as well."""
 _NOISE: tuple[tuple[str, dict[str, float]], ...] = (
     ("", {}),
     (", one wrong shot", {"n_wrong_shots": 1}),
@@ -136,6 +141,21 @@ def _calibration(
 
     for table, told in _usable(tables, wanted, skipped):
         yield _cell("calibration", table, shape.split, told, repetition)
+        benign = len(table.rows_of(BENIGN))
+        if benign >= (2 * LARGE_REFERENCE if shape.split == "blocked" else LARGE_REFERENCE + LARGE_QUERIES):
+            large = replace(told, n_reference=LARGE_REFERENCE)
+            yield _cell("calibration", table, f"{shape.split}, reference {LARGE_REFERENCE:,}", large, repetition)
+
+
+def _pool(tables: Sequence[LabelledTable], shape: TaskShape, repetition: int, skipped: list[Skipped]) -> Iterator[Cell]:
+    def wanted(table: LabelledTable) -> TaskShape:
+        # Half of the benign rows that are not shown are left for the pool.
+        spare = (len(table.rows_of(BENIGN)) - shape.n_reference) // 2
+        return replace(shape, n_benign_queries=max(1, min(shape.n_benign_queries, spare)))
+
+    for table, told in _usable(tables, wanted, skipped):
+        yield _cell("pool", table, shape.split, told, repetition)
+        yield _cell("pool", table, shape.split + WITH_POOL, told, repetition)
 
 
 def _site_change(
@@ -167,6 +187,8 @@ PROTOCOLS = {
         Protocol("n-way", "five threats, benign rows and unknown families among the queries", (5,), _n_way),
         Protocol("calibration", "false alarms delivered over those promised", (5,), _calibration),
         Protocol("base-rates", "precision at 1:1,000 and false alerts a day", HEADLINE_KS, _plain),
+        Protocol("packets", "as headline, on flows metered from labelled captures", HEADLINE_KS, _plain),
+        Protocol("unlabelled-pool", "a site's unlabelled records beside the shots, and without", (1, 5), _pool),
         Protocol("site-change", "shots from one table, reference and queries from another", (5,), _site_change),
         Protocol("noise", "one shot mislabelled; 5 % attacks hidden in the reference", (5,), _noise, least_k=2),
         Protocol("shots-to-detect", "the K at which recall at 1 % first reaches 0.9", DETECT_KS, _plain),

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import polars as pl
 
+from kshot.bench.contestants import Contestant
 from kshot.bench.measures import RECALL_GRID
 from kshot.bench.scoring import Row
 from kshot.store import output_error, whole_file
@@ -30,9 +31,34 @@ CURVES = {**KEY, "recall": pl.Float64, "precision": pl.Float64}
 """Columns of curves.parquet: precision at a prevalence of 1:10, means over the families of a table."""
 
 
+TRAININGS: dict[str, pl.DataType | type[pl.DataType]] = {
+    "learner": pl.String,
+    "weights": pl.String,
+    "corpora": pl.List(pl.String),
+    "steps": pl.Int64,
+    "cpu_minutes": pl.Float64,
+    "converged": pl.Boolean,
+}
+"""Columns of trainings.parquet: which weights were scored, and how they were trained."""
+
+
+def trainings_frame(trained: Sequence[Contestant]) -> pl.DataFrame:
+    """Return how each of the trained learners was trained; null where its weights do not say."""
+    told = []
+    for one in trained:
+        training = one.training
+        steps, minutes, converged = (
+            (None,) * 3 if training is None else (training.steps, training.cpu_minutes, training.converged)
+        )
+        told.append((one.name, one.weights, [*one.corpora], steps, minutes, converged))
+    return pl.DataFrame(told, schema=TRAININGS, orient="row")
+
+
 def results_frame(rows: Sequence[Row]) -> pl.DataFrame:
     """Return the ranking figures of all episodes in which one threat was ranked."""
-    told = [{name: row[name] for name in RESULTS} for row in rows if row["question"] in ("ranking", "site-change")]
+    told = [
+        {name: row[name] for name in RESULTS} for row in rows if row["question"] in ("ranking", "site-change", "pool")
+    ]
     return pl.DataFrame(told, schema=RESULTS)
 
 

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 from kshot.bench.cache import Cache, fingerprint, key_of
-from kshot.bench.contestants import BLIND, WITHOUT_SHOTS, Contestant, Roster
-from kshot.bench.protocols import Cell
+from kshot.bench.contestants import BLIND, WITHOUT_SHOTS, Contestant, Roster, makes_use_of_pool
+from kshot.bench.protocols import WITH_POOL, Cell
 from kshot.bench.scoring import Outcome, Row, score_cell
 from kshot.episodes import LabelledTable, Skipped
 from kshot.errors import InternalError, UserError
@@ -76,9 +76,17 @@ def units_of(cells: Iterable[Cell], tables: Mapping[str, LabelledTable], roster:
     return out
 
 
+def trainings_of(units: Iterable[Unit]) -> list[Contestant]:
+    """Return the trained learners among `units`, each of its weights once, in the order of learners and folders."""
+    found = {(unit.contestant.name, unit.contestant.weights): unit.contestant for unit in units}
+    return [found[key] for key in sorted(found) if key[1]]
+
+
 def _takes_part(name: str, cell: Cell) -> bool:
     if cell.question == "n-way":
         return name not in BLIND  # what sees no shot cannot tell threats apart
+    if cell.split.endswith(WITH_POOL) and not makes_use_of_pool(name):
+        return False
     return cell.shape.k_shot > 0 or name in WITHOUT_SHOTS
 
 

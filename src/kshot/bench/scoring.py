@@ -14,7 +14,7 @@ import numpy as np
 from kshot.bench import measures
 from kshot.bench.contestants import Contestant
 from kshot.bench.deciding import Decider
-from kshot.bench.protocols import Cell
+from kshot.bench.protocols import WITH_POOL, Cell
 from kshot.episodes import (
     REFERENCE_SEED,
     UNKNOWN,
@@ -28,6 +28,7 @@ from kshot.episodes import (
     shared_families,
     transfer_episode,
     usable_families,
+    with_pool,
 )
 from kshot.errors import UserError
 from kshot.learners import Adapted, Learner
@@ -88,6 +89,9 @@ def _episodes(cell: Cell, tables: dict[str, LabelledTable], skipped: list[Skippe
     once = (cell.repetition,)
     if cell.question == "ranking":
         yield from headline_episodes([table], cell.shape, once, skipped=skipped)
+    elif cell.question == "pool":
+        for episode in headline_episodes([table], cell.shape, once, skipped=skipped):
+            yield from _pooled(cell, episode, table, skipped)
     elif cell.question == "n-way":
         yield from n_way_episodes([table], cell.shape, once, skipped=skipped)
     elif cell.question == "calibration":
@@ -97,6 +101,17 @@ def _episodes(cell: Cell, tables: dict[str, LabelledTable], skipped: list[Skippe
         yield from headline_episodes([only], cell.shape, once, skipped=skipped)
     else:
         yield from _site_change(cell, tables[cell.tables[0]], table, skipped)
+
+
+def _pooled(cell: Cell, episode: Episode, table: LabelledTable, skipped: list[Skipped]) -> Iterator[Episode]:
+    """The episode with its pool, or without it; none where no pool can be drawn, so that both are of the same."""
+    seed = (REFERENCE_SEED, cell.repetition, zlib.crc32(f"{table.name}{episode.family}/pool".encode()))
+    try:
+        pooled = with_pool(episode, table, np.random.default_rng(seed))
+    except EpisodeError as error:
+        skipped.append(Skipped(cell.data, episode.family, str(error)))
+        return
+    yield pooled if cell.split.endswith(WITH_POOL) else episode
 
 
 def _site_change(cell: Cell, source: LabelledTable, target: LabelledTable, skipped: list[Skipped]) -> Iterator[Episode]:
@@ -204,6 +219,7 @@ def _calibration(learner: Learner, episode: Episode, _: bool) -> Row:
 _MEASURED: dict[str, Callable[[Learner, Episode, bool], Row]] = {
     "ranking": _ranking,
     "site-change": _ranking,
+    "pool": _ranking,
     "n-way": _n_way,
     "calibration": _calibration,
 }

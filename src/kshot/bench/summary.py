@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import polars as pl
 
 from kshot.bench.bootstrap import Estimate, Paired
 from kshot.bench.contestants import BLIND, PEERS
+from kshot.bench.protocols import WITH_POOL
 from kshot.bench.ranks import Ranking, paired_p, rank_learners, table_means
 from kshot.bench.results import METRICS
 
@@ -18,6 +19,8 @@ _EPISODE = ["data", "family", "seed"]
 _WORST = 10
 _FOUND = 0.9
 _NONE = "-"
+NOT_CONVERGED = " †"
+"""The mark of a learner whose training ended before validation stopped getting better."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +50,17 @@ def nested_means(rows: pl.DataFrame, values: Sequence[str], by: Sequence[str]) -
     return rows
 
 
-def sections_of(results: pl.DataFrame, measures: pl.DataFrame, protocols: Sequence[str]) -> list[Section]:
-    """Return everything that is told of a run, in the order of reading."""
+def sections_of(
+    results: pl.DataFrame, measures: pl.DataFrame, protocols: Sequence[str], trainings: pl.DataFrame | None = None
+) -> list[Section]:
+    """Return everything that is told of a run, in the order of reading.
+
+    Args:
+        results: as in results.parquet.
+        measures: as in measures.parquet.
+        protocols: what was run.
+        trainings: as in trainings.parquet; learners that did not converge bear a mark in every table.
+    """
     out: list[Section] = []
     plain = results.filter(~pl.col("data").str.contains(" -> ", literal=True))
     if len(plain):
@@ -62,9 +74,43 @@ def sections_of(results: pl.DataFrame, measures: pl.DataFrame, protocols: Sequen
         out += _shots_to_detect(plain)
     if "site-change" in protocols:
         out += _site_change(results)
+    if "unlabelled-pool" in protocols:
+        out += _with_pool(results)
     told = measures if "base-rates" in protocols else measures.filter(~pl.col("measure").is_in(_BASE_RATES))
     out += _measures(told)
-    return out
+    if trainings is None or not len(trainings):
+        return out
+    names = not_converged(trainings)
+    return [*(_marked(section, names) for section in out), _trainings(trainings)]
+
+
+def not_converged(trainings: pl.DataFrame) -> list[str]:
+    """Return the learners with weights whose validation was still getting better when their training ended."""
+    return trainings.filter(pl.col("converged").eq(False))["learner"].unique(maintain_order=True).to_list()
+
+
+def _marked(section: Section, names: Sequence[str]) -> Section:
+    """Put a mark behind the names of learners that did not converge."""
+    marks = {name: name + NOT_CONVERGED for name in names}
+
+    def marked(cells: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(marks.get(cell, cell) for cell in cells)
+
+    return replace(section, head=marked(section.head), rows=[marked(row) for row in section.rows])
+
+
+def _trainings(trainings: pl.DataFrame) -> Section:
+    rows: list[tuple[str, ...]] = []
+    for row in trainings.iter_rows(named=True):
+        converged = {True: "yes", False: "no", None: _NONE}[row["converged"]]
+        name = row["learner"] + (NOT_CONVERGED if row["converged"] is False else "")
+        # The last folders tell trainings apart; the rest is where somebody keeps them.
+        folder = "/".join(row["weights"].replace("\\", "/").split("/")[-2:])
+        steps, minutes = _number(row["steps"], 0), _number(row["cpu_minutes"], 1)
+        rows.append((name, folder, steps, minutes, converged, ", ".join(row["corpora"])))
+    head = ("learner", "weights", "steps", "CPU minutes", "converged", "corpora seen")
+    about = f"{NOT_CONVERGED.strip()} not converged: validation was still getting better when the training ended."
+    return Section("trainings", "How the learners were trained", head, rows, about)
 
 
 _BASE_RATES = ("precision_at_1_in_1000", "false_alerts_a_day")
@@ -198,6 +244,22 @@ def _site_change(results: pl.DataFrame) -> Iterator[Section]:
             rows.append((row["data"], row["learner"], f"{moved:.3f}", f"{home:.3f}", f"{moved / max(home, 1e-9):.2f}"))
         head = ("site change", "learner", "R@1% moved", "own shots", "kept")
         yield Section(f"site-change-{split!s}-{k!s}", f"Change of site: {split}, K = {k}", head, rows)
+
+
+def _with_pool(results: pl.DataFrame) -> Iterator[Section]:
+    """R@1% with a pool of unlabelled records beside that without, on the same episodes."""
+    pooled = pl.col("split").str.ends_with(WITH_POOL)
+    given = results.filter(pooled).with_columns(pl.col("split").str.strip_suffix(WITH_POOL))
+    key = ["split", "k", "learner", "corpus", *_EPISODE]
+    both = given.join(results.filter(~pooled), on=key, suffix="_without")
+    metrics = (MAIN_METRIC, "average_precision")
+    values = [name for metric in metrics for name in (f"{metric}_without", metric)]
+    means = nested_means(both, values, ["split", "k", "learner"]).sort("split", "k", "learner")
+    for (split, k), part in means.group_by("split", "k", maintain_order=True):
+        rows = [(row["learner"], *(_number(row[name], 3) for name in values)) for row in part.iter_rows(named=True)]
+        head = ("learner", *(f"{TITLES[metric]} {what}" for metric in metrics for what in ("without", "with a pool")))
+        about = "The same shots, reference and queries; beside them a pool of the site's unlabelled records, or none."
+        yield Section(f"pool-{split!s}-{k!s}", f"With unlabelled records: {split}, K = {k}", head, rows, about)
 
 
 def _measures(told: pl.DataFrame) -> Iterator[Section]:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from kshot.bench.captures import captures_table
 from kshot.datasets import DataSet, Library, own_table
 from kshot.datasets.rows import RESERVED, SOURCE_LABEL, keep_rows
 from kshot.episodes import EpisodeError, LabelledTable
 from kshot.episodes.reference import reference_table
+from kshot.episodes.tables import first_of_each
 from kshot.errors import UserError
 from kshot.sources.tables import read_table
 from kshot.store import kshot_home
@@ -31,22 +33,34 @@ class Loaded:
     tables: dict[str, LabelledTable] = field(default_factory=dict)
     dropped: dict[str, dict[str, str]] = field(default_factory=dict)
     """Table -> column -> why it was left out by default."""
+    captured: set[str] = field(default_factory=set)
+    """The tables that were metered from captures."""
+    unread: dict[str, list[str]] = field(default_factory=dict)
+    """Table -> its captures that were left out, and why."""
 
 
-def load_tables(names: Sequence[str], own: Sequence[OwnTable], drop: Sequence[str], *, reference: bool) -> Loaded:
-    """Load imported data sets (all of them, where neither is named) and tables of one's own.
+def load_tables(
+    names: Sequence[str],
+    own: Sequence[OwnTable],
+    drop: Sequence[str],
+    *,
+    reference: bool,
+    captures: Sequence[Path] = (),
+) -> Loaded:
+    """Load imported data sets (all of them, where nothing is named), tables of one's own and labelled captures.
 
     Args:
         names: of imported data sets.
         own: tables of one's own.
         drop: columns to leave out of every table that has them.
         reference: prepare them as the reference implementation does.
+        captures: folders of labelled captures (`captures_table`).
 
     Raises:
         UserError: none is there, one is unknown or damaged, two have one name, or no table has a column of `drop`.
     """
     library = Library(kshot_home())
-    if not names and not own:
+    if not names and not own and not captures:
         names = library.names()
         if not names:
             raise UserError("no data set is imported; do: kshot data import --from DIR, or give --table FILE")
@@ -70,6 +84,16 @@ def load_tables(names: Sequence[str], own: Sequence[OwnTable], drop: Sequence[st
         out.tables[table.name] = table
         if dropped:
             out.dropped[table.name] = dropped
+    for folder in captures:
+        table, left_out = captures_table(folder)
+        present = [column for column in drop if column in table.features.columns]
+        unseen -= set(present)
+        if table.name in out.tables:
+            raise UserError(f"{folder}: another table is named {table.name} already; rename the folder")
+        out.tables[table.name] = _fewer_columns(table, present)
+        out.captured.add(table.name)
+        if left_out:
+            out.unread[table.name] = left_out
     if unseen:
         raise UserError(f"--drop {sorted(unseen)[0]}: no table has that column")
     return out
@@ -81,6 +105,17 @@ def _without(table: LabelledTable, columns: Sequence[str]) -> LabelledTable:
     if not present:
         return table
     return reference_table(table.name, table.corpus, table.features.drop(present), table.labels)
+
+
+def _fewer_columns(table: LabelledTable, columns: Sequence[str]) -> LabelledTable:
+    """A table without some columns, and then without the rows that have become equal."""
+    if not columns:
+        return table
+    features = table.features.drop(columns)
+    if not features.width:
+        raise EpisodeError(f"table {table.name}: no feature column is left; drop fewer columns")
+    kept = first_of_each(features, table.labels)
+    return replace(table.take(kept), features=features[kept])
 
 
 def _own(told: OwnTable, drop: Sequence[str]) -> tuple[LabelledTable, dict[str, str]]:

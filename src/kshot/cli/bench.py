@@ -41,6 +41,12 @@ def bench(
         list[str] | None,
         typer.Option("--drop", metavar="COL,...", help="Columns to leave out besides.", rich_help_panel=_TABLES),
     ] = None,
+    captures: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--captures", metavar="DIR", help="Captures with ground truth, for packets.", rich_help_panel=_TABLES
+        ),
+    ] = None,
     learners: Annotated[
         list[str] | None,
         typer.Option(
@@ -53,12 +59,22 @@ def bench(
             "--weights", metavar="DIR", help="What kshot train wrote, one folder a learner.", rich_help_panel=_WHAT
         ),
     ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="[NAME.]KEY=VALUE",
+            help="A setting of the learners (of one, with its NAME).",
+            rich_help_panel=_WHAT,
+        ),
+    ] = None,
     protocol: Annotated[
         list[str] | None,
         typer.Option(
             "--protocol",
             metavar="NAME,...",
-            help="headline, reference, zero-day, n-way, calibration, base-rates, site-change, noise, shots-to-detect.",
+            help="headline, reference, zero-day, n-way, calibration, base-rates, site-change, noise, shots-to-detect, "
+            "unlabelled-pool, packets.",
             rich_help_panel=_WHAT,
         ),
     ] = None,
@@ -107,9 +123,12 @@ def bench(
         curves_frame,
         load_tables,
         measures_frame,
+        not_converged,
         results_frame,
         run_units,
         sections_of,
+        trainings_frame,
+        trainings_of,
         units_of,
         write_frame,
     )
@@ -124,18 +143,21 @@ def bench(
         whole_numbers,
     )
     from kshot.cli.output import open_output
+    from kshot.cli.train import key_values
     from kshot.errors import UserError
     from kshot.store import kshot_home
 
     messages = Messages(quiet)
-    protocols = protocols_for(flags.comma_list(protocol))
+    protocols = protocols_for(flags.comma_list(protocol), bool(captures))
     ks = whole_numbers(k) if k is not None else None
-    roster = Roster(learners_for(flags.comma_list(learners), protocols), weights)
+    roster = Roster(learners_for(flags.comma_list(learners), protocols), weights, key_values(settings, "--set"))
     reference = "reference" in protocols
     told = own_tables(table, label, benign)
-    loaded = load_tables(flags.comma_list(data), told, flags.comma_list(drop), reference=reference)
+    loaded = load_tables(
+        flags.comma_list(data), told, flags.comma_list(drop), reference=reference, captures=captures or []
+    )
     say_dropped(loaded, messages)
-    laid_out = cells(protocols, loaded, ks, seeds, split, bool(data) or bool(table), messages)
+    laid_out = cells(protocols, loaded, ks, seeds, split, bool(data or table or captures), messages)
     units = units_of(laid_out, loaded.tables, roster)
     with progress(messages) as watcher:
         run = run_units(units, loaded.tables, Cache(kshot_home() / "bench"), jobs or os.cpu_count() or 1, watcher)
@@ -144,12 +166,14 @@ def bench(
     if not run.rows:
         reasons = [*(f.reason for f in run.failures), *(s.reason for s in run.skipped)]
         raise UserError(f"nothing could be measured: {reasons[0] if reasons else 'no family has rows enough'}")
-    sections = sections_of(results, others, protocols)
+    trainings = trainings_frame(trainings_of(units))
+    sections = sections_of(results, others, protocols, trainings)
     text = as_markdown(sections)
     with open_output(None) as out:
         out.write(text.encode())
     if output is not None:
-        for name, frame in (("results", results), ("measures", others), ("curves", curves)):
+        frames = {"results": results, "measures": others, "curves": curves, "trainings": trainings}
+        for name, frame in frames.items():
             write_frame(output / f"{name}.parquet", frame)
         with open_output(output / "summary.md") as out:
             out.write(text.encode())
@@ -157,9 +181,11 @@ def bench(
         from kshot.bench.page import render_bench
 
         with open_output(report) as out:
-            out.write(render_bench(results, others, curves, sections, _lead(protocols, roster, seeds)).encode())
+            lead = _lead(protocols, roster, seeds, not_converged(trainings))
+            out.write(render_bench(results, others, curves, sections, lead).encode())
     return 1 if any(failure.ours for failure in run.failures) else 0
 
 
-def _lead(protocols: Sequence[str], roster: Roster, seeds: int) -> str:
-    return f"{', '.join(protocols)}; {', '.join(roster.names)}; {seeds} repetition{'' if seeds == 1 else 's'}."
+def _lead(protocols: Sequence[str], roster: Roster, seeds: int, unconverged: Sequence[str]) -> str:
+    told = f"{', '.join(protocols)}; {', '.join(roster.names)}; {seeds} repetition{'' if seeds == 1 else 's'}."
+    return f"{told} Not converged when their training ended: {', '.join(unconverged)}." if unconverged else told

@@ -18,14 +18,15 @@ if TYPE_CHECKING:
 
 _TOLD_FAILURES = 5
 _TOLD_FAMILIES = 3
+_TOLD_CAPTURES = 3
 _SAY_EVERY_S = 120.0
 
 
-def protocols_for(names: list[str]) -> list[str]:
-    """Return the protocols asked for.
+def protocols_for(names: list[str], captured: bool = False) -> list[str]:
+    """Return the protocols asked for; `captured`: whether there are labelled captures.
 
     Raises:
-        UserError: an unknown one, or two that prepare tables differently.
+        UserError: an unknown one, two that prepare tables differently, or one that lacks or cannot take captures.
     """
     from difflib import get_close_matches
 
@@ -39,7 +40,11 @@ def protocols_for(names: list[str]) -> list[str]:
             raise UserError(f"there is no protocol {name}; {hint}")
     if "reference" in names and len(names) > 1:
         raise UserError("the reference protocol prepares tables in its own way; run it by itself")
-    return list(dict.fromkeys(names)) or ["headline"]
+    if captured and "reference" in names:
+        raise UserError("the reference protocol is for tables; leave out --captures")
+    if "packets" in names and not captured:
+        raise UserError("the protocol packets needs labelled captures; give --captures DIR")
+    return list(dict.fromkeys(names)) or ["packets" if captured else "headline"]
 
 
 def whole_numbers(text: str) -> list[int]:
@@ -124,7 +129,8 @@ def cells(
     cells: list[Cell] = []
     for name in protocols:
         protocol = PROTOCOLS[name]
-        cells += cells_of(protocol, tables, ks or protocol.ks, seeds, splits, skipped)
+        chosen = [table for table in tables if table.name in loaded.captured] if name == "packets" else tables
+        cells += cells_of(protocol, chosen, ks or protocol.ks, seeds, splits, skipped)
     used = {name for cell in cells for name in cell.tables}
     idle = [skip for skip in skipped if skip.table not in used]
     if idle and (named or not cells):
@@ -135,9 +141,12 @@ def cells(
 
 
 def say_dropped(loaded: Loaded, messages: Messages) -> None:
-    """Say which columns were left out by default."""
+    """Say which columns were left out by default, and which captures."""
     for table, columns in loaded.dropped.items():
         messages.note(f"{table}: left out {', '.join(f'{column} ({why})' for column, why in columns.items())}")
+    for table, captures in loaded.unread.items():
+        more = f"; and {len(captures) - _TOLD_CAPTURES} more" if len(captures) > _TOLD_CAPTURES else ""
+        messages.note(f"{table}: left out {'; '.join(captures[:_TOLD_CAPTURES])}{more}")
 
 
 def say_run(run: Run, messages: Messages) -> None:

@@ -118,7 +118,7 @@ def train(
         raise UserError("--resume and --replace exclude each other; give one")
     if learner in CLASSICS:
         raise UserError(f"{learner} learns nothing across tasks; there is nothing to train")
-    chosen = make_learner(learner, **{"seed": seed, **_pairs(settings, "--set"), **_network(model, model_settings)})
+    chosen = make_learner(learner, **{"seed": seed, **key_values(settings, "--set"), **_network(model, model_settings)})
     from kshot.cli.train_run import Run
     from kshot.cli.train_tasks import corpora_of, divide, sampler, tables_of
     from kshot.learners.outer_loop import OuterLoop
@@ -126,7 +126,7 @@ def train(
 
     if not isinstance(chosen, TorchLearner):
         raise UserError(f"{learner} is not trained by this outer loop; use its own package's command")
-    told = {"steps": steps, "seed": seed, "device": device, **_pairs(loop, "--loop")}
+    told = {"steps": steps, "seed": seed, "device": device, **key_values(loop, "--loop")}
     try:
         config = OuterLoop(**told)
     except TypeError as error:
@@ -140,7 +140,7 @@ def train(
     validation = sampler(held, {**shape, "pseudo_share": 0.0}, messages) if held else None
     inputs |= {"tasks": json.dumps([shape, sorted(t.name for t in seen), sorted(t.name for t in held)])}
     corpora = corpora_of(source) | (corpora_of(validation) if validation else set())
-    run = Run(out, chosen, config, inputs, sorted(corpora), model or "", _pairs(model_settings, "--model-set"))
+    run = Run(out, chosen, config, inputs, sorted(corpora), model or "", key_values(model_settings, "--model-set"))
     return run.go(source, validation, resume, replace, minutes, checkpoint_every, mlflow, messages)
 
 
@@ -160,10 +160,10 @@ def _network(model: str | None, settings: list[str] | None) -> dict[str, Any]:
 
     if os.getcwd() not in sys.path:  # noqa: PTH109
         sys.path.insert(0, os.getcwd())  # noqa: PTH109
-    return {"network": network_from(model, _pairs(settings, "--model-set"))}
+    return {"network": network_from(model, key_values(settings, "--model-set"))}
 
 
-def _pairs(told: list[str] | None, flag: str) -> dict[str, Any]:
+def key_values(told: list[str] | None, flag: str) -> dict[str, Any]:
     """KEY=VALUE texts; a value is read as JSON where it is some."""
     from kshot.errors import UserError
 

@@ -3,6 +3,7 @@
 from kshot.episodes.draw import HEADLINE, TaskShape, check_table, draw_episode, usable_families
 from kshot.episodes.episode import UNKNOWN, Episode, Loss
 from kshot.episodes.leaks import LeakError, Shortcut, column_auroc, shortcut
+from kshot.episodes.pool import with_pool
 from kshot.episodes.protocol import REFERENCE_SEED, Skipped, headline_episodes, n_way_episodes
 from kshot.episodes.pseudo import PseudoThreats
 from kshot.episodes.reference import reference_table
@@ -44,4 +45,5 @@ __all__ = [
     "suspect_columns",
     "transfer_episode",
     "usable_families",
+    "with_pool",
 ]

@@ -61,6 +61,8 @@ class Episode:
     """Row numbers in the table, for leak checks and caches; empty for synthetic tasks."""
     shot_rows: Rows = field(default_factory=_no_rows)
     query_rows: Rows = field(default_factory=_no_rows)
+    pool: pl.DataFrame | None = None
+    """Unlabelled rows of the same site, none of them shown or asked; None where there is no pool."""
 
     @property
     def n_way(self) -> int:

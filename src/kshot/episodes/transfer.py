@@ -50,7 +50,7 @@ def transfer_episode(
     # A count that one table holds as a whole number and the other as a fraction is compared as a fraction.
     mixed = [pl.col(name).cast(pl.Float64) for name in columns if shots.schema[name] != episode.queries.schema[name]]
     shots, queries = shots.with_columns(mixed), episode.queries.with_columns(mixed)
-    fresh = _not_among(queries, shots)
+    fresh = not_among(queries, shots)
     return replace(
         episode,
         reference=episode.reference.with_columns(mixed),
@@ -77,7 +77,7 @@ def _shared_columns(source: LabelledTable, target: LabelledTable) -> list[str]:
     return columns
 
 
-def _not_among(rows: pl.DataFrame, others: pl.DataFrame) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+def not_among(rows: pl.DataFrame, others: pl.DataFrame) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
     """Return the numbers of the rows whose cells no row of `others` has."""
     left = rows.with_row_index("\x00row")
     kept = left.join(others, on=rows.columns, how="anti", nulls_equal=True, maintain_order="left")

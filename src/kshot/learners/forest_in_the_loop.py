@@ -40,6 +40,7 @@ class ForestInTheLoop(TorchLearner):
     """
 
     name: ClassVar[str] = "forest-in-the-loop"
+    uses_pool: ClassVar[bool] = True
     trees: Kind = "extra-trees"
     n_trees: int = 64
     n_trees_of_pool: int = 300

@@ -44,6 +44,8 @@ class Learner(ABC):
 
     name: ClassVar[str]
     """What it is called in commands, tables and files."""
+    uses_pool: ClassVar[bool] = False
+    """Whether `adapt_unlabelled` makes something of unlabelled rows."""
 
     @abstractmethod
     def meta_fit(
@@ -72,8 +74,20 @@ class Learner(ABC):
             LearnerInputError: no shot, columns that differ, labels that do not fit.
         """
 
+    def adapt_unlabelled(self, reference: Frame, shots: Frame, pool: Frame, labels: Labels | None = None) -> Adapted:
+        """Adapt to one task beside which (p, d) unlabelled rows of the same site are given; here they are of no use.
+
+        No row that will be scored may be in the pool.
+
+        Raises:
+            LearnerInputError: as `adapt`, or an empty pool where one is of use.
+        """
+        return self.adapt(reference, shots, labels)
+
     def adapt_to(self, episode: Episode) -> Adapted:
         """Adapt to what an episode shows."""
+        if episode.pool is not None:
+            return self.adapt_unlabelled(episode.reference, episode.shots, episode.pool, episode.shot_labels)
         return self.adapt(episode.reference, episode.shots, episode.shot_labels)
 
     def settings(self) -> dict[str, Any]:

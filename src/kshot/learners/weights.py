@@ -61,7 +61,12 @@ def pack(learner: TorchLearner, provenance: Provenance | None = None) -> Files:
 
 
 def unpack(
-    files: Files, where: str, *, expect: str | None = None, network: nn.Module | None = None
+    files: Files,
+    where: str,
+    *,
+    expect: str | None = None,
+    network: nn.Module | None = None,
+    settings: Mapping[str, Any] | None = None,
 ) -> tuple[TorchLearner, Provenance]:
     """Make the learner that `files` hold.
 
@@ -71,6 +76,7 @@ def unpack(
         expect: the learner that it must be.
         network: the network to load the weights into, where the learner was trained with one of somebody else's:
             no code is imported on the word of a file.
+        settings: used in place of those that it was trained with.
 
     Raises:
         LearnerInputError: another learner, a torn or altered file, another encoding, a network that does not fit.
@@ -81,8 +87,8 @@ def unpack(
     if manifest.get("model") and network is None:
         raise LearnerInputError(f"{where}: trained with a network of its own ({manifest['model']}); name it by --model")
     tensors = unpack_tensors(files[WEIGHTS], f"{where}/{WEIGHTS}")
-    settings = dict(manifest.get("settings", {}))
-    made: Learner = make_learner(str(manifest["learner"]), **settings, **({"network": network} if network else {}))
+    given = {**manifest.get("settings", {}), **(settings or {})}
+    made: Learner = make_learner(str(manifest["learner"]), **given, **({"network": network} if network else {}))
     if not isinstance(made, TorchLearner):
         raise LearnerInputError(f"{where}: {made.name} has no weights")
     load_into(made.module, tensors, where)
