@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import select
 import subprocess
 import sys
@@ -20,7 +21,8 @@ from benchmarks.load import SHARED, pcap, syn_flood, traffic
 from benchmarks.mutants import mutant, unpack
 
 HANG_SECONDS = 60.0
-"""A child that says nothing for so long hangs."""
+"""A child that works for so long and says nothing hangs; one that waits, after `PATIENCE` times as long."""
+PATIENCE = 20
 SLOW_SECONDS = 5.0
 """R3; counted, not a fault, for the machine may be slow."""
 
@@ -96,6 +98,23 @@ def _child(seed: int, start: int, stop: int, corpus: list[Path], judge: Callable
             print(json.dumps(asdict(outcome)), flush=True)
 
 
+def _answers(child: subprocess.Popen[bytes]) -> bool:
+    """Wait until the child speaks or ends; False when it hangs. On a busy machine minutes are no time at all."""
+    began = _cpu_seconds(child.pid)
+    for _ in range(int(PATIENCE * HANG_SECONDS)):
+        if select.select([child.stdout], [], [], 1.0)[0]:
+            return True
+        if _cpu_seconds(child.pid) - began > HANG_SECONDS:
+            return False
+    return False
+
+
+def _cpu_seconds(process: int) -> float:
+    """CPU time of a process and of its children that have ended; proc(5), stat, fields 14 to 17."""
+    told = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return sum(map(int, told[11:15])) / os.sysconf("SC_CLK_TCK")
+
+
 def _watched(seed: int, start: int, stop: int, corpus: Path, kind: str = "captures") -> Iterator[Outcome]:
     """Run mutants in children, going on with the next one behind a crash or a hang."""
     while start < stop:
@@ -105,7 +124,7 @@ def _watched(seed: int, start: int, stop: int, corpus: Path, kind: str = "captur
         ) as child:
             assert child.stdout is not None
             while start < stop:
-                ready, _, _ = select.select([child.stdout], [], [], HANG_SECONDS)
+                ready = _answers(child)
                 line = child.stdout.readline() if ready else b""
                 if not line:
                     child.kill()
