@@ -1,4 +1,4 @@
-"""Labelled captures as tables: by verdict or by ground truth, the capture as group, every mistake one line."""
+"""Labelled captures as tables: by verdict or by ground truth, the capture as group; mistakes."""
 
 from __future__ import annotations
 

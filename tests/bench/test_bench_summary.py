@@ -1,4 +1,4 @@
-"""What is told of a run beside the means: marks of learners that did not converge, and how they were trained."""
+"""What is told beside the means: who did not converge, and how learners were trained."""
 
 from __future__ import annotations
 

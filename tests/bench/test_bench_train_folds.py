@@ -1,4 +1,4 @@
-"""Training by folds: the tested fold is never looked at, a stopped training goes on, a finished one is left alone."""
+"""Training by folds: the tested fold is not looked at, a stopped training goes on, a whole one stays."""
 
 from __future__ import annotations
 

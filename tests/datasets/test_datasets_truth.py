@@ -1,4 +1,4 @@
-"""Ground truth by connection: which flow is of which, what no row knows stays null, and a wrong file is one line."""
+"""Ground truth by connection: which flow is of which; what no row knows stays null."""
 
 from __future__ import annotations
 

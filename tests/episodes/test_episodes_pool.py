@@ -1,4 +1,4 @@
-"""Pools of unlabelled records: of the same site, never shown or asked, mostly benign, refused where none is left."""
+"""Pools of unlabelled records: of the same site, never shown or asked, refused where none is left."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Labelled captures as a table: metered flows, the family of each, the capture as the group that no split cuts."""
+"""Labelled captures as a table: metered flows, each with its family, each capture a group."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A pool of unlabelled records beside an episode: of the same site, disjoint from what is shown and asked."""
+"""A pool of unlabelled records of an episode's site, disjoint from what is shown and asked."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Learners: meta-learning algorithms of one shape; torch is loaded by those that need it, when they are asked for."""
+"""Learners: meta-learning algorithms of one shape; only those that need torch load it, when asked for."""
 
 from kshot.learners.learner import Adapted, Learner, TaskSource
 from kshot.learners.reading import LearnerInputError

@@ -1,4 +1,4 @@
-"""The laws that every learner keeps, ours and those of other packages: `check_learner(make)` asserts them all."""
+"""The laws that every learner keeps, ours and other packages': `check_learner(make)` asserts them all."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The classics as controls: what needs no other task, by scikit-learn, encoded as the reference protocol does."""
+"""The classics as controls: what needs no other task, encoded as the reference protocol does."""
 
 from __future__ import annotations
 

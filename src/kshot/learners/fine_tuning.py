@@ -1,4 +1,4 @@
-"""Fine-tuning: train on everything seen so far, then go on training on the shots. What meta-learning must beat."""
+"""Fine-tuning: train on all tasks, go on training on the shots. What meta-learning must beat."""
 
 from __future__ import annotations
 

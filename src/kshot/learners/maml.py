@@ -1,4 +1,4 @@
-"""Model-agnostic meta-learning: weights from which a few gradient steps reach a good answer on any task."""
+"""Model-agnostic meta-learning: weights from which a few gradient steps answer any task well."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Experience replay: past tasks come back among the new ones, drawn again from their seeds after a resume."""
+"""Experience replay: past tasks come back among new ones, drawn again from their seeds on a resume."""
 
 from __future__ import annotations
 

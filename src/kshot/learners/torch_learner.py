@@ -1,4 +1,4 @@
-"""What all learners made of torch share: encoding tasks, training by the outer loop, adapting, scoring."""
+"""What all learners made of torch share: encoding tasks, the outer loop, adapting, scoring."""
 
 from __future__ import annotations
 

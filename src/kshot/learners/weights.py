@@ -1,4 +1,4 @@
-"""A learner as files: safetensors weights and a JSON manifest that vouches for them by hash; reading runs no code."""
+"""A learner as files: safetensors, and a JSON manifest of their hashes; reading them runs no code."""
 
 from __future__ import annotations
 
