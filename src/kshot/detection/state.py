@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
+from polars.exceptions import PolarsError
 
 from kshot.detection.blend import Blend, Standard
 from kshot.detection.calibration import Calibration, TailMap
@@ -68,7 +69,7 @@ def from_plain(tree: Any, arrays: Arrays) -> Detector:
     """
     try:
         detector = _whole(tree, arrays)
-    except (AttributeError, KeyError, IndexError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, IndexError, TypeError, ValueError, PolarsError) as error:
         raise NotPlainError("no state of a detector") from error
     if not isinstance(detector, Detector):
         raise NotPlainError("no state of a detector")

@@ -36,7 +36,8 @@ class Keeper:
         kept = self._store.read(key)
         if kept is not None:
             tree, (scores, *arrays) = kept
-            return from_plain(tree, arrays), scores
+            with contextlib.suppress(NotPlainError):
+                return from_plain(tree, arrays), scores
         detector, scores = fit()
         with contextlib.suppress(NotPlainError):  # what reads texts is not kept
             tree, arrays = to_plain(detector)
