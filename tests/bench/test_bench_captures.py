@@ -85,15 +85,16 @@ def test_captures_by_verdict(runs: Path) -> None:
         f"{runs.name}/run-a/capture.pcap,benign,\n"
         "run-b/capture.pcap,malicious,mixed-up\n"
         "run-b/capture.pcap,unclear,\n"
-        "labels.csv,benign,\n"
+        "empty.pcap,benign,\n"
     )
+    (runs / "empty.pcap").write_bytes((runs / "run-a/capture.pcap").read_bytes()[:24])
     try:
         table, left_out = captures_table(runs)
     finally:
         labels.unlink()
     assert table.families == ("mixed-up",) and len(table.rows_of(BENIGN)) > 100
     assert left_out[0] == "run-b/capture.pcap (verdict unclear)"
-    assert left_out[1].startswith("labels.csv (") and len(left_out) == 2
+    assert left_out[1].startswith("empty.pcap (") and len(left_out) == 2
 
 
 def test_packets_are_asked_of_captures_alone(runs: Path) -> None:
@@ -110,6 +111,7 @@ def test_packets_are_asked_of_captures_alone(runs: Path) -> None:
     ({}, "holds neither labels.csv (path, verdict, family) nor folders with a capture and truth.csv"),
     ({"labels.csv": "path,verdict\na,benign\n"}, "labels.csv: has no column family; it needs path, verdict, family"),
     ({"labels.csv": "path,verdict,family\ngone.pcap,benign,\n"}, "labels.csv:2: there is no capture gone.pcap"),
+    ({"labels.csv": "path,verdict,family\nlabels.csv,benign,\n"}, "labels.csv:2: labels.csv is no capture; take out"),
     ({"labels.csv": "path,verdict,family\n"}, "no labelled flow is in its captures"),
     ({"one/truth.csv": HEAD}, "one: holds 0 captures beside truth.csv; one is needed"),
 ])  # fmt: skip

@@ -21,8 +21,8 @@ from kshot.cli.messages import Messages
 from kshot.datasets import catalogue
 from kshot.errors import UserError
 
-FOLDS = {"a": ["one-lab"], "b": ["two-lab", "poor-lab"], "c": ["three-lab", "four-lab"], "d": ["five-lab"]}
-INPUTS = {name: name * 4 for name in ("one", "two", "three", "four", "five", "poor")}
+FOLDS = {"a": ["zero-lab", "one-lab"], "b": ["two-lab", "poor-lab"], "c": ["three-lab", "four-lab"], "d": ["five-lab"]}
+INPUTS = {name: name * 4 for name in ("zero", "one", "two", "three", "four", "five", "poor")}
 QUIET = Messages(quiet=True)
 
 

@@ -15,7 +15,7 @@ from kshot.stream.metering import MeterOptions
 from kshot.stream.reading import read_records
 
 LABELS, TRUTH = "labels.csv", "truth.csv"
-_CAPTURES = ("*.pcap", "*.pcapng", "*.cap")
+_CAPTURES = ("*.pcap*", "*.cap")
 _VERDICTS = {"benign", "malicious"}
 _ATTACK = "attack"
 
@@ -76,6 +76,8 @@ def _by_verdict(folder: Path, left_out: list[str]) -> Iterator[pl.DataFrame]:
         except UserError as error:  # captures of layers below IP hold no flow
             left_out.append(f"{row['path']} ({error})")
             continue
+        if not records.metering.captures:
+            raise UserError(f"{where}: {row['path']} is no capture; take out the line")
         family = BENIGN if row["verdict"] == BENIGN else row["family"]
         if not family:
             raise UserError(f"{where}: a malicious capture needs a family")
