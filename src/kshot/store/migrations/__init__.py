@@ -1,0 +1,1 @@
+"""The alert store's schema, revision by revision (alembic)."""
