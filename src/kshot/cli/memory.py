@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import re
 
@@ -11,7 +12,24 @@ _SAYING_SO = re.compile(
     re.IGNORECASE,
 )
 """numba, polars and Arrow, the loader of shared objects, and threads whose stacks find no room."""
+_M_ARENA_MAX = -8
+"""mallopt(3)"""
 ADVICE = "give it more (ulimit -v, the container's limit), or less to read at once (editcap -c splits a capture)"
+
+
+def spare_address_space() -> None:
+    """Under a limit on it (ulimit -v) keep the C library from setting 64 MiB aside for every thread.
+
+    A scan's threads set aside 900 MiB in this way and use a tenth; without a limit that costs nothing.
+    """
+    import resource
+
+    if resource.getrlimit(resource.RLIMIT_AS)[0] == resource.RLIM_INFINITY:
+        return
+    import ctypes
+
+    with contextlib.suppress(OSError, AttributeError):  # not every C library has it
+        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
 
 
 def says_out_of_memory(error: BaseException) -> bool:
