@@ -31,16 +31,17 @@ from kshot.episodes import EpisodeError, EpisodeSampler, LabelledTable, split_by
 from kshot.errors import UserError
 from kshot.learners import make_learner
 from kshot.learners.outer_loop import OuterLoop
+from kshot.learners.registry import CLASSICS, LEARNERS
 from kshot.learners.torch_learner import TorchLearner
 from kshot.learners.weights import MANIFEST
 from kshot.store import kshot_home
 
 FOLDS = Path(__file__).with_name("folds.toml")
-LEARNERS = (
+FIRST = (
     "prototypical", "maml", "fine-tuning", "forest-in-the-loop", "ridge-head", "conv-mixture", "anil", "reptile",
     "meta-sgd", "relation", "lstm-learner",
 )  # fmt: skip
-"""In this order: all folds of one before the next, so that whatever is done can be scored."""
+"""In this order, and then the others: all folds of one before the next, so that whatever is done can be scored."""
 LOOP = OuterLoop(steps=100_000, averaging=0.99, validate_every=20, patience=10, device="cpu", precision="float32")
 SHAPE: dict[str, Any] = {"k_shots": (1, 2, 3, 5, 10), "n_way": 1, "pseudo_share": 0.2}
 _SAVE_EVERY = 20
@@ -49,7 +50,7 @@ _SAVE_EVERY = 20
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True, metavar="DIR")
-    parser.add_argument("--learners", default=",".join(LEARNERS), metavar="NAME,...")
+    parser.add_argument("--learners", default=",".join(meta_learners()), metavar="NAME,...")
     parser.add_argument("--folds", default=",".join(read_folds()), metavar="NAME,...")
     parser.add_argument("--minutes", type=float, default=5.0, help="of CPU, for each training")
     told = parser.parse_args()
@@ -57,6 +58,11 @@ def main() -> None:
         train_all(told.out, told.learners.split(","), told.folds.split(","), told.minutes)
     except UserError as error:
         sys.exit(f"train_folds: {error}")
+
+
+def meta_learners() -> list[str]:
+    """Return every learner that is trained across tasks."""
+    return [*FIRST, *(name for name in LEARNERS if name not in CLASSICS and name not in FIRST)]
 
 
 def read_folds() -> dict[str, list[str]]:
