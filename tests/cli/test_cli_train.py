@@ -55,6 +55,14 @@ def test_a_learner_is_trained_and_says_on_what(run: Run, tables: list[str], tmp_
     assert sorted(path.name for path in out.iterdir()) == ["manifest.json", "metrics.jsonl", "weights.safetensors"]
 
 
+def test_made_up_tasks_are_told_among_the_inputs(run: Run, tables: list[str], tmp_path: Path) -> None:
+    out = tmp_path / "prior"
+    ran = run("train", *QUICK, *tables, "--validate", "west", "--synthetic-share", "0.5", "--out", str(out))
+    assert ran.code == 0, ran.err
+    manifest = json.loads((out / "manifest.json").read_text())
+    assert "synthetic_share" in manifest["inputs"]["tasks"] and manifest["corpora"] == ["east", "west"]
+
+
 def test_a_run_that_was_stopped_goes_on_as_if_nothing_had_happened(run: Run, tables: list[str], tmp_path: Path) -> None:
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     told = ["train", *QUICK, *tables, "--validate", "west"]
@@ -119,6 +127,7 @@ def test_a_network_of_ones_own(run: Run, tables: list[str], tmp_path: Path, monk
     (["--device", "quantum"], "--device quantum: torch finds none"),
     (["--model", "nets"], "--model nets: name it as package.module:Class"),
     (["--n-way", "9"], "no table can give such a task"),
+    (["--n-way", "2", "--synthetic-share", "0.5"], "--synthetic-share: made-up tasks are of one threat"),
 ])  # fmt: skip
 def test_mistakes_are_told_in_one_line(
     run: Run, tables: list[str], tmp_path: Path, arguments: list[str], line: str

@@ -57,6 +57,10 @@ def train(
             "--pseudo-share", min=0.0, max=1.0, help="Tasks cut out of benign rows, in one.", rich_help_panel=_TASKS
         ),
     ] = 0.2,
+    synthetic_share: Annotated[
+        float,
+        typer.Option("--synthetic-share", min=0.0, max=0.99, help="Made-up tasks, in one.", rich_help_panel=_TASKS),
+    ] = 0.0,
     model: Annotated[
         str | None,
         typer.Option(
@@ -108,6 +112,8 @@ def train(
 
     kshot train --learner prototypical --data net_nsl_kdd_train20,web_xss --steps 500 --validate none --out prior/
 
+    kshot train --learner in-context --data all --synthetic-share 0.5 --loop averaging=0.998 --out prior/
+
     kshot train --learner anil --data all --model mynets:Wide --set inner_steps=3 --minutes 30 --out prior/
     """
     from kshot.errors import UserError
@@ -120,7 +126,7 @@ def train(
         raise UserError(f"{learner} learns nothing across tasks; there is nothing to train")
     chosen = make_learner(learner, **{"seed": seed, **key_values(settings, "--set"), **_network(model, model_settings)})
     from kshot.cli.train_run import Run
-    from kshot.cli.train_tasks import corpora_of, divide, sampler, tables_of
+    from kshot.cli.train_tasks import corpora_of, divide, sampler, tables_of, with_synthetic
     from kshot.learners.outer_loop import OuterLoop
     from kshot.learners.torch_learner import TorchLearner
 
@@ -138,10 +144,20 @@ def train(
     shape = {"k_shots": _whole_numbers(k, "--k"), "n_way": n_way, "pseudo_share": pseudo_share}
     source = sampler(seen, shape, messages, corpus)
     validation = sampler(held, {**shape, "pseudo_share": 0.0}, messages) if held else None
-    inputs |= {"tasks": json.dumps([shape, sorted(t.name for t in seen), sorted(t.name for t in held)])}
+    told_tasks = {**shape, "synthetic_share": synthetic_share} if synthetic_share else shape
+    inputs |= {"tasks": json.dumps([told_tasks, sorted(t.name for t in seen), sorted(t.name for t in held)])}
     corpora = corpora_of(source) | (corpora_of(validation) if validation else set())
     run = Run(out, chosen, config, inputs, sorted(corpora), model or "", key_values(model_settings, "--model-set"))
-    return run.go(source, validation, resume, replace, minutes, checkpoint_every, mlflow, messages)
+    return run.go(
+        with_synthetic(source, synthetic_share),
+        validation,
+        resume,
+        replace,
+        minutes,
+        checkpoint_every,
+        mlflow,
+        messages,
+    )
 
 
 def _network(model: str | None, settings: list[str] | None) -> dict[str, Any]:

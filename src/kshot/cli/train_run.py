@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from kshot.cli.messages import Messages
 
 if TYPE_CHECKING:
-    from kshot.episodes import EpisodeSampler
+    from kshot.learners.learner import TaskSource
     from kshot.learners.outer_loop import OuterLoop
     from kshot.learners.torch_learner import TorchLearner
 
@@ -34,8 +34,8 @@ class Run:
 
     def go(
         self,
-        source: EpisodeSampler,
-        validation: EpisodeSampler | None,
+        source: TaskSource,
+        validation: TaskSource | None,
         resume: bool,
         replace: bool,
         minutes: float | None,

@@ -9,7 +9,7 @@ from kshot.cli import flags
 from kshot.cli.messages import Messages
 
 if TYPE_CHECKING:
-    from kshot.episodes import EpisodeSampler, LabelledTable
+    from kshot.episodes import EpisodeSampler, LabelledTable, TaskMixture
 
 _VALIDATION_SHARE = 0.2
 
@@ -98,6 +98,23 @@ def sampler(
     if gone:
         messages.note(f"too few benign rows for a task: {', '.join(gone)}")
     return made
+
+
+def with_synthetic(source: EpisodeSampler, share: float) -> EpisodeSampler | TaskMixture:
+    """Return `source`, or a mixture in which so many tasks in one are made up, of the same shape.
+
+    Raises:
+        UserError: made-up tasks beside tasks of several threats.
+    """
+    from kshot.episodes import SyntheticTasks, TaskMixture
+    from kshot.errors import UserError
+
+    if not share:
+        return source
+    if source.shape.n_way != 1:
+        raise UserError("--synthetic-share: made-up tasks are of one threat; leave out --n-way")
+    made_up = SyntheticTasks(shape=source.shape, k_shots=tuple(source.k_shots))
+    return TaskMixture([source, made_up], [1.0 - share, share])
 
 
 def corpora_of(sampler: EpisodeSampler) -> set[str]:

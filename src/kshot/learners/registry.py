@@ -25,6 +25,7 @@ LEARNERS = {
     "lstm-learner": "kshot.learners.lstm_learner:LstmLearner",
     "conv-mixture": "kshot.learners.conv_mixture:ConvMixture",
     "forest-in-the-loop": "kshot.learners.forest_in_the_loop:ForestInTheLoop",
+    "in-context": "kshot.learners.in_context:InContext",
     "fine-tuning": "kshot.learners.fine_tuning:FineTuning",
     "extra-trees": "kshot.learners.classics:ExtraTrees",
     "random-forest": "kshot.learners.classics:RandomForest",
