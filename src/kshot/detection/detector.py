@@ -90,6 +90,18 @@ class Detector:
             self._benign_scores = scores
         return self._benign_scores
 
+    def calibration_rows(self, *, unknown: bool) -> tuple[pl.DataFrame, Floats]:
+        """Benign rows that calibrate and the greatest surprise (n,) of each, as if never seen; none if not kept."""
+        calibration, scores = self.calibration(unknown=unknown), self._calibration_scores()
+        if calibration is None or (self._held_back is None and len(scores) != int((self.labels == 0).sum())):
+            return self.support[:0], np.empty(0)
+        frame = self.support.filter(pl.Series(self.labels == 0))
+        if self._held_back is not None:
+            frame = self._held_back if len(scores) == len(self._held_back) else pl.concat([frame, self._held_back])
+        if not unknown and self.model.n_threats:
+            scores = scores[:, :-1]
+        return frame, calibration.surprises(scores).max(1)
+
     def judge(self, frame: pl.DataFrame, *, unknown: bool) -> Judged:
         """Score (n) rows and calibrate them, over all threats and, with `unknown`, over being unlike the reference."""
         with one_blas_thread():

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from kshot.detection.reference_kernels import mean_nearest
+
 Floats = NDArray[np.float64]
 _NEIGHBOURS = 5
 _CHUNK_ROWS = 2_000
@@ -29,12 +31,12 @@ class Neighbours:
     def _mean_nearest(self, rows: Floats, *, own: bool) -> Floats:
         out = np.empty(len(rows))
         k = max(1, min(_NEIGHBOURS, len(self._rows) - int(own)))
+        reference = np.ascontiguousarray(self._rows)
+        single = reference.astype(np.float32).T
         for start in range(0, len(rows), _CHUNK_ROWS):
-            part = rows[start : start + _CHUNK_ROWS]
-            square = np.einsum("ij,ij->i", part, part)[:, None] + self._squares - 2.0 * (part @ self._rows.T)
-            if own:
-                square[np.arange(len(part)), start + np.arange(len(part))] = np.inf
-            nearest = np.partition(square, min(k - 1, square.shape[1] - 1), axis=1)[:, :k]
-            nearest = np.where(np.isfinite(nearest), np.maximum(nearest, 0.0), 0.0)
-            out[start : start + len(part)] = np.sqrt(nearest).mean(1)
+            part = np.ascontiguousarray(rows[start : start + _CHUNK_ROWS])
+            products = part.astype(np.float32) @ single
+            out[start : start + len(part)] = mean_nearest(
+                part, reference, self._squares, products, k, start if own else -1
+            )
         return out

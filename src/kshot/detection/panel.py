@@ -9,11 +9,13 @@ import polars as pl
 from numpy.typing import NDArray
 
 from kshot.detection.detector import Detector, Judged
+from kshot.detection.distill import Distilled, distill
 from kshot.detection.explain import Explainer
 from kshot.detection.frames import BadInputError
 
 MAX_REFERENCE = 2_000
 N_TREES = 1_000
+_SCREENED_AT_ONCE = 50_000
 
 
 class Panel:
@@ -22,6 +24,8 @@ class Panel:
     def __init__(self, names: Sequence[str], detector: Detector) -> None:
         self.names = list(names)
         self.detector = detector
+        self.screens: dict[bool, Distilled | None] = {}
+        """Of what is judged without and with "unknown", what looks first; None where too few rows measure one."""
         self._explainer: Explainer | None = None
 
     @classmethod
@@ -37,8 +41,22 @@ class Panel:
         return cls([*threats], Detector(support, labels, rng, n_trees=N_TREES, max_reference=MAX_REFERENCE))
 
     def judge(self, queries: pl.DataFrame, *, unknown: bool) -> Judged:
-        """Score and calibrate `queries`."""
-        return self.detector.judge(queries, unknown=unknown)
+        """Score and calibrate `queries`; where there is a screen, those that it does not let pass by that alone."""
+        screen = self.screens.get(unknown)
+        if screen is None:
+            return self.detector.judge(queries, unknown=unknown)
+        parts = [
+            _judge_what_passes(self.detector, screen, queries[at : at + _SCREENED_AT_ONCE], unknown)
+            for at in range(0, max(1, len(queries)), _SCREENED_AT_ONCE)
+        ]
+        return Judged(*(np.concatenate([getattr(part, name) for part in parts]) for name in Judged.__slots__))
+
+    def distill(self, rng: np.random.Generator, *, unknown: bool) -> None:
+        """Let a screen look first from now on, where there are enough benign rows to measure its loss."""
+        try:
+            self.screens[unknown] = distill(self.detector, rng, unknown=unknown)
+        except BadInputError:
+            self.screens[unknown] = None
 
     def attainable(self, *, unknown: bool) -> float:
         """The least false-alarm rate that can be promised; nan where nothing calibrates."""
@@ -52,6 +70,26 @@ class Panel:
             self._explainer = Explainer(model.columns, model.scale, self.detector.support, self.detector.labels)
         numbers = np.array([self.names.index(t) + 1 if t in self.names else 0 for t in threats], dtype=np.intp)
         return [[reason.text for reason in reasons] for reasons in self._explainer.reasons(rows, numbers, top)]
+
+
+def _judge_what_passes(detector: Detector, screen: Distilled, queries: pl.DataFrame, unknown: bool) -> Judged:
+    """Judge what passes the screen; the rest has the screen's p-value, is as surprising as that says, and no more."""
+    looks = screen.scores(screen.read(queries))
+    passing = screen.passes(looks)
+    found = detector.judge(queries.filter(pl.Series(passing)), unknown=unknown)
+    n, n_threats = len(queries), found.scores.shape[1]
+    p_values, surprise = screen.p_values(looks), screen.surprises(looks)
+    out = Judged(
+        np.full((n, n_threats), np.nan),
+        np.full(n, np.nan),
+        np.repeat(surprise[:, None], found.surprises.shape[1], axis=1),
+        np.zeros(n, np.intp),
+        np.full((n, n_threats), -np.inf),
+        p_values,
+    )
+    for name in Judged.__slots__:
+        getattr(out, name)[passing] = getattr(found, name)
+    return out
 
 
 def stack(

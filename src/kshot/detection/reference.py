@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
+from kshot.detection.reference_kernels import describe
+
 Floats = NDArray[np.float64]
 
 _CLIP_GAUSS = 3.0
@@ -43,6 +45,8 @@ class ReferenceScale:
     the reference does, and a learner would hear nothing else.
     """
 
+    _looked_up: tuple[Floats, NDArray[np.int64], Floats, Floats] | None = None
+
     def __init__(self, values: Floats) -> None:
         """Learn from (n, d) reference values, NaN where missing."""
         values = _finite(values)
@@ -66,14 +70,9 @@ class ReferenceScale:
 
     def cells(self, values: Floats) -> Cells:
         """Describe (n, d) `values`, NaN where missing."""
-        values = _finite(values)
-        missing = np.isnan(values)
-        raw = np.where(missing, self.absent, values)
-        gauss = np.zeros_like(raw)
-        for j in range(self.n_columns):
-            gauss[:, j] = self._gauss(j, values[:, j])
-        tail = np.arcsinh(np.clip((np.where(missing, self.median, raw) - self.median) / self.scale, -1e15, 1e15))
-        return Cells(raw, gauss, tail)
+        levels, starts, tied, between = self._tables()
+        values = np.ascontiguousarray(_finite(values))
+        return Cells(*describe(values, levels, starts, tied, between, self.median, self.scale, self.absent))
 
     def percentile(self, column: int, value: float) -> float:
         """Share of the reference below `value` in `column`, ties counted half, in percent; nan where missing."""
@@ -108,16 +107,24 @@ class ReferenceScale:
         surprise = -np.log((np.minimum(low, high) + 0.5) / (total + 0.5))
         return np.where(missing, 0.0, surprise), np.where(missing, 0.0, np.where(high <= low, 1.0, -1.0))
 
-    def _gauss(self, column: int, values: Floats) -> Floats:
-        levels, below = self.levels[column], self.below[column]
-        total = below[-1]
-        missing = np.isnan(values)
-        if not total:
-            return np.zeros(len(values))
-        at = np.searchsorted(levels, np.where(missing, levels[0], values))
-        tied = np.where(np.append(levels, np.nan)[at] == values, self.ties[column][at], 0.0)
-        rank = (below[at] + 0.5 * (tied + 1.0)) / (total + 1.0)
-        return np.where(missing, 0.0, np.clip(ndtri(rank), -_CLIP_GAUSS, _CLIP_GAUSS))
+    def _tables(self) -> tuple[Floats, NDArray[np.int64], Floats, Floats]:
+        """All levels in one row, where each column's begin, and the normal quantile at and between them."""
+        if self._looked_up is None:
+            starts = np.concatenate([[0], np.cumsum([len(levels) for levels in self.levels], dtype=np.int64)])
+            tied = [_quantile(b[:-1], t[:-1], b[-1]) for b, t in zip(self.below, self.ties, strict=True)]
+            between = [_quantile(b, np.zeros_like(b), b[-1]) for b in self.below]
+            self._looked_up = _joined(self.levels), starts, _joined(tied), _joined(between)
+        return self._looked_up
+
+
+def _joined(parts: list[Floats]) -> Floats:
+    return np.concatenate([*parts, np.empty(0)])
+
+
+def _quantile(below: Floats, tied: Floats, total: float) -> Floats:
+    """Clipped normal quantile of the mid-ranks that a value would have among `total` others, some below, some equal."""
+    rank = (below + 0.5 * (tied + 1.0)) / (total + 1.0)
+    return np.asarray(np.clip(ndtri(rank), -_CLIP_GAUSS, _CLIP_GAUSS))
 
 
 def _finite(values: Floats) -> Floats:
