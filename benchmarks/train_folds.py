@@ -30,10 +30,10 @@ from kshot.datasets import Library
 from kshot.episodes import EpisodeError, EpisodeSampler, LabelledTable, split_by_corpus
 from kshot.errors import UserError
 from kshot.learners import make_learner
+from kshot.learners.manifest import MANIFEST
 from kshot.learners.outer_loop import OuterLoop
 from kshot.learners.registry import CLASSICS, LEARNERS
 from kshot.learners.torch_learner import TorchLearner
-from kshot.learners.weights import MANIFEST
 from kshot.store import kshot_home
 
 FOLDS = Path(__file__).with_name("folds.toml")

@@ -13,12 +13,13 @@ torch = pytest.importorskip("torch", reason="torch is not installed: pip install
 from kshot.learners import LEARNERS, LearnerInputError, make_learner  # noqa: E402
 from kshot.learners.averaging import OutputAverage, average_weights  # noqa: E402
 from kshot.learners.checkpoint import restore_training, save_training  # noqa: E402
+from kshot.learners.manifest import MANIFEST, WEIGHTS, Files  # noqa: E402
 from kshot.learners.networks import RowNetwork  # noqa: E402
 from kshot.learners.outer_loop import OuterLoop  # noqa: E402
 from kshot.learners.registry import CLASSICS  # noqa: E402
 from kshot.learners.torch_learner import TorchLearner  # noqa: E402
 from kshot.learners.training import Training  # noqa: E402
-from kshot.learners.weights import MANIFEST, WEIGHTS, Files, Provenance, pack, unpack  # noqa: E402
+from kshot.learners.weights import Provenance, pack, unpack  # noqa: E402
 
 EPISODE = Shifted(k_shot=2).draw(np.random.default_rng(0))
 CONFIG = OuterLoop(steps=2, tasks_per_step=2)

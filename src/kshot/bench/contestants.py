@@ -194,7 +194,7 @@ def _untrained(name: str, chosen: str) -> Contestant:
 
 @cache
 def _trained(name: str, folder: Path, chosen: str) -> Contestant:
-    from kshot.learners.weights import read_manifest
+    from kshot.learners.manifest import read_manifest
     from kshot.store.folders import read_folder
 
     files = read_folder(folder)

@@ -94,7 +94,7 @@ class Run:
         import shutil
 
         from kshot.errors import UserError
-        from kshot.learners.weights import MANIFEST
+        from kshot.learners.manifest import MANIFEST
         from kshot.store import output_error
 
         place = self.out / CHECKPOINT

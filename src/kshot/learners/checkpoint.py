@@ -10,19 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from kshot.learners.manifest import FORMAT, MANIFEST, Files, read_manifest, to_json
 from kshot.learners.reading import LearnerInputError
 from kshot.learners.torch_learner import TorchLearner
 from kshot.learners.training import Training
-from kshot.learners.weights import (
-    FORMAT,
-    MANIFEST,
-    Files,
-    load_into,
-    pack_tensors,
-    read_manifest,
-    to_json,
-    unpack_tensors,
-)
+from kshot.learners.weights import load_into, pack_tensors, unpack_tensors
 
 STATE = "training.safetensors"
 """Weights, moments of the optimiser, averaged and best weights."""

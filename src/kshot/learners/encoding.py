@@ -80,14 +80,20 @@ class RelativeEncoder:
         )
         self.shots: Cells = self._compare(shot_cells, own=True)
         """(k, d, channels) the shots, in the order given."""
-        benign = self._scale.cells(known[:, self._order], member=True)
-        self.reference: Cells = self._compare(_spread_rows(benign, max_support), own=False)
-        """(min(n, max_support), d, channels)."""
+        self._benign = self._scale.cells(known[:, self._order], member=True)
+        self.shown = _spread_rows(self._benign, max_support)
+        """(min(n, max_support),) which rows of the reference are shown, from the commonest to the oddest."""
+        self.reference: Cells = self._compare(self._benign[self.shown], own=False)
+        """(min(n, max_support), d, channels) these."""
 
     def encode(self, rows: Frame) -> Cells:
         """Describe (n, d) rows; each alone, whatever the others."""
         values = self._reader.read(rows, self._order)
         return self._compare(self._scale.cells(values, member=False), own=False)
+
+    def members(self, rows: NDArray[np.intp]) -> Cells:
+        """Describe some rows of the reference itself, each as if it were not in it."""
+        return self._compare(self._benign[rows], own=False)
 
     def _compare(self, cells: Floats, *, own: bool) -> Cells:
         """(n, d, 7) cells -> (n, d, channels) with the distances to the shots; `own`: the rows are the shots."""
@@ -198,15 +204,13 @@ def _sorted_rows(cells: Floats) -> Floats:
     return cells[np.lexsort(flat.T[:64])]
 
 
-def _spread_rows(cells: Floats, count: int) -> Floats:
-    """Take `count` rows evenly from the commonest to the oddest."""
-    if not len(cells):
-        return cells
+def _spread_rows(cells: Floats, count: int) -> NDArray[np.intp]:
+    """Take `count` of (n, d, 7) rows evenly from the commonest to the oddest: their indices."""
     oddness, tail = np.abs(cells[..., 1]).mean(1), cells[..., 2].mean(1)
     order = np.lexsort((tail, np.round(oddness, 9)))
     if len(order) > count:
         order = order[np.linspace(0, len(order) - 1, count).round().astype(np.intp)]
-    return cells[order]
+    return order
 
 
 def _quartiles(column: Floats) -> tuple[float, float, float]:

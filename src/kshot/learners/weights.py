@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,15 +12,10 @@ from torch import Tensor, nn
 
 from kshot.learners.encoding import CHANNELS
 from kshot.learners.learner import Learner
+from kshot.learners.manifest import FORMAT, MANIFEST, WEIGHTS, Files, read_manifest, sha256, to_json
 from kshot.learners.reading import LearnerInputError
 from kshot.learners.registry import make_learner
 from kshot.learners.torch_learner import TorchLearner
-
-FORMAT = 1
-WEIGHTS, MANIFEST = "weights.safetensors", "manifest.json"
-"""The two files of a trained learner."""
-Files = dict[str, bytes]
-"""Name -> content, of one folder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +48,7 @@ def pack(learner: TorchLearner, provenance: Provenance | None = None) -> Files:
         "corpora": sorted(provenance.corpora),
         "inputs": dict(sorted(provenance.inputs.items())),
         "training": dict(provenance.training),
-        "files": {WEIGHTS: _sha256(weights)},
+        "files": {WEIGHTS: sha256(weights)},
     }
     return {WEIGHTS: weights, MANIFEST: to_json(manifest)}
 
@@ -102,32 +95,6 @@ def unpack(
     return made, provenance
 
 
-def read_manifest(files: Files, where: str, expect: str | None = None) -> dict[str, Any]:
-    """Return the manifest after checking every file that it names by hash.
-
-    Raises:
-        LearnerInputError: as `unpack`.
-    """
-    if MANIFEST not in files:
-        raise LearnerInputError(f"{where}: there is no {MANIFEST}; it is no folder of a trained learner")
-    try:
-        manifest = json.loads(files[MANIFEST])
-        named = dict(manifest["files"])
-        learner, number = str(manifest["learner"]), int(manifest["format"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise LearnerInputError(f"{where}/{MANIFEST}: torn or not a manifest of kshot") from error
-    if number > FORMAT:
-        raise LearnerInputError(f"{where}: written by a newer kshot (format {number}); update kshot")
-    if expect is not None and learner != expect:
-        raise LearnerInputError(f"{where}: holds the learner {learner}, not {expect}; name another folder or learner")
-    for name, digest in named.items():
-        if name not in files:
-            raise LearnerInputError(f"{where}: {name} is missing; copy the folder again")
-        if _sha256(files[name]) != digest:
-            raise LearnerInputError(f"{where}/{name}: torn or altered, its hash does not match; copy it again")
-    return dict(manifest)
-
-
 def load_into(module: nn.Module, tensors: Mapping[str, Tensor], where: str) -> None:
     """Put tensors into a module.
 
@@ -157,12 +124,3 @@ def unpack_tensors(data: bytes, where: str) -> dict[str, Tensor]:
     except (SafetensorError, ValueError) as error:
         raise LearnerInputError(f"{where}: torn or no safetensors file") from error
     return loaded
-
-
-def to_json(value: Any) -> bytes:
-    """Return JSON for people to read."""
-    return (json.dumps(value, indent=2, sort_keys=True) + "\n").encode()
-
-
-def _sha256(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
