@@ -150,19 +150,25 @@ def _is_text(present: pl.Series) -> bool:
 
 def _read_column(plan: Plan, column: pl.Series) -> tuple[NDArray[np.float64], list[str] | None]:
     strings = column.cast(pl.String)
-    absent = strings.is_null().to_numpy().astype(np.float64)
     if plan.kind == "text":
         texts = strings.fill_null("").to_list()
         block = text_statistics(texts)
+        absent = strings.is_null().to_numpy().astype(np.float64)
         return (np.column_stack([block, absent]) if plan.missing else block), texts
-    parts = [(strings == level).fill_null(False).to_numpy().astype(np.float64) for level in plan.levels]
+    # Few values and many rows: what each value becomes is worked out once, for a call of polars costs more than that.
     share = dict(plan.shares)
     distinct = strings.unique().to_list()
-    looked_up = strings.replace_strict(distinct, [share.get(v, 0.0) for v in distinct], return_dtype=pl.Float64)
-    parts.append(looked_up.to_numpy().astype(np.float64))
-    if plan.missing:
-        parts.append(absent)
-    return np.stack(parts, 1), None
+    told = [
+        [
+            *(float(value == level) for level in plan.levels),
+            share.get(value, 0.0),
+            *([float(value is None)] * plan.missing),
+        ]
+        for value in distinct
+    ]
+    width = len(plan.levels) + 1 + plan.missing
+    at = strings.replace_strict(distinct, list(range(len(distinct))), return_dtype=pl.Int64).to_numpy().astype(np.intp)
+    return np.array(told, np.float64).reshape(-1, width)[at], None
 
 
 def _number_cells(plan: Plan, numbers: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -173,7 +179,7 @@ def _number_cells(plan: Plan, numbers: NDArray[np.float64]) -> NDArray[np.float6
 
 
 def _numbers_of(frame: pl.DataFrame) -> dict[str, NDArray[np.float64]]:
-    """Read the columns of numbers, NaN where missing, all in one go: a call of polars costs more than a column's work."""
+    """Read the columns of numbers, NaN where missing, in one go: a call of polars costs more than a column's work."""
     names = [name for name, dtype in frame.schema.items() if dtype.is_numeric() or dtype == pl.Boolean]
     block = frame.select(pl.col(names).cast(pl.Float64)).to_numpy().T if names else ()
     return dict(zip(names, block, strict=True))
