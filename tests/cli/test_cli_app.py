@@ -49,6 +49,7 @@ SURFACE = {
             "-q",
             "--reference",
             "--report",
+            "--screen",
             "--threats",
             "--unknown",
             "--verdicts",

@@ -74,6 +74,14 @@ def scan(
             "--unknown", help="Also what is like no threat and unlike the reference.", rich_help_panel=_CALIBRATION
         ),
     ] = False,
+    screen: Annotated[
+        bool,
+        typer.Option(
+            "--screen",
+            help="Judge only what a small model lets pass: for much traffic; misses a little more.",
+            rich_help_panel=_CALIBRATION,
+        ),
+    ] = False,
     form: flags.OutputFormat = None,
     output: flags.Output = None,
     verdicts: Annotated[
@@ -118,7 +126,7 @@ def scan(
     from kshot.stream.metering import MeterOptions
     from kshot.stream.pipeline import scan as run_scan
 
-    options = _options(false_alarm_rate, alerts_per_day, unknown)
+    options = _options(false_alarm_rate, alerts_per_day, unknown, screen)
     messages = Messages(quiet)
     meter_options = MeterOptions(idle_timeout, active_timeout, not no_tunnels)
     wanted, laboratory, torn = _load(flags.comma_list(threats))
@@ -148,7 +156,7 @@ def scan(
     return 2 if damage else 0
 
 
-def _options(rate: float | None, per_day: float | None, unknown: bool) -> ScanOptions:
+def _options(rate: float | None, per_day: float | None, unknown: bool, screen: bool = False) -> ScanOptions:
     from kshot.errors import UserError
     from kshot.stream.pipeline import ScanOptions
 
@@ -158,7 +166,9 @@ def _options(rate: float | None, per_day: float | None, unknown: bool) -> ScanOp
         raise UserError(f"--false-alarm-rate {rate:g} is not between 0 and 1")
     if per_day is not None and not per_day > 0:
         raise UserError(f"--alerts-per-day {per_day:g} is not above 0")
-    return ScanOptions(false_alarm_rate=rate, alerts_per_day=per_day, unknown=unknown)
+    if screen and rate is not None and rate > 0.01:
+        raise UserError(f"--screen is for rates up to 0.01, not {rate:g}; leave one of them out")
+    return ScanOptions(false_alarm_rate=rate, alerts_per_day=per_day, unknown=unknown, screen=screen)
 
 
 def _load(names: list[str]) -> tuple[list[Threat], Laboratory | None, list[str]]:

@@ -39,6 +39,11 @@ class Verdicts:
     _panel_of: NDArray[np.intp]
     """(n,) which panel explains each row."""
 
+    @property
+    def kept_by_screen(self) -> float:
+        """Of what would alarm at 1 %, the share that the screens let pass, as measured; 1 without them."""
+        return min((screen.kept for panel in self._panels for screen in panel.screens.values() if screen), default=1.0)
+
     def alarms(self, false_alarm_rate: float) -> NDArray[np.bool_]:
         """(n,) which queries raise an alert; at the attainable rate where that is greater. None without p-values."""
         if self.calibrated == "none":
@@ -66,12 +71,14 @@ def judge(
     unknown: bool = False,
     random_state: int = 0,
     witness: Witness | None = None,
+    screen: bool = False,
 ) -> Verdicts:
     """Judge `queries` for the `threats` (name -> shots) against `reference`, or without one against themselves.
 
     Columns that threats, queries and reference do not share are left out. Without a reference no record is judged
     by a model that has seen it, and records that form a group like the shots neither enter the reference nor
-    calibrate; `witness` says what else is known of rows of the queries, and must agree.
+    calibrate; `witness` says what else is known of rows of the queries, and must agree. With `screen` distilled trees
+    look first, and what they do not let pass is not judged: faster, and it loses some (detection/distill.py).
 
     Raises:
         BadInputError: nothing to look for, an empty reference, or no column in common.
@@ -84,8 +91,14 @@ def judge(
     if not len(queries):
         return Verdicts([], np.empty(0), np.empty(0), "none", float("nan"), 0.0, queries, (), np.empty(0, np.intp))
     if reference is None:
-        return _verdicts(threats, judge_by_itself(threats, queries, unknown=unknown, rng=rng, witness=witness), queries)
+        return _verdicts(
+            threats,
+            judge_by_itself(threats, queries, unknown=unknown, rng=rng, witness=witness, screen=screen),
+            queries,
+        )
     panel = Panel.fit(threats, reference, queries.columns, rng)
+    if screen:
+        panel.distill(rng, unknown=unknown)
     judged = panel.judge(queries, unknown=unknown)
     calibrated: Literal["site", "none"] = "none" if np.isnan(judged.p_values).all() else "site"
     one = np.zeros(len(queries), np.intp)

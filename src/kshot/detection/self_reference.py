@@ -65,6 +65,7 @@ def judge_by_itself(
     unknown: bool,
     rng: np.random.Generator,
     witness: Witness | None = None,
+    screen: bool = False,
 ) -> Judgement:
     """Judge every query by a model fitted and calibrated on the half of the queries that it is not in."""
     n = len(queries)
@@ -82,6 +83,8 @@ def judge_by_itself(
         if len(clean) < LEAST_CALIBRATION_ROWS:
             return _rank_only(threats, queries, unknown=unknown, rng=rng)
         panel = Panel.fit(threats, queries[clean], queries.columns, rng)
+        if screen:
+            panel.distill(rng, unknown=unknown)
         panels.append(panel)
         outcomes.append(panel.judge(queries[mine], unknown=unknown))
     order = np.argsort(np.concatenate(halves))

@@ -37,6 +37,8 @@ class Judgement:
     """Share of the records that were taken for an attack and kept out of what calibrates, at most of all groups."""
     explain: Callable[[Sequence[int]], list[list[str]]]
     """Rows -> the three features that speak loudest for each."""
+    kept_by_screen: float = 1.0
+    """Of what would alarm at 1 %, the share that a screen, where there is one, let pass when it was measured."""
 
     def alarms(self, false_alarm_rate: float) -> NDArray[np.bool_]:
         """(n,) whether each record alarms at that rate."""
@@ -51,6 +53,7 @@ def judge_all(
     unknown: bool,
     random_state: int,
     laboratory: Laboratory | None = None,
+    screen: bool = False,
 ) -> Judgement:
     """Judge each group of threats (same columns within a group) and keep each record's loudest verdict.
 
@@ -73,6 +76,7 @@ def judge_all(
                 unknown=unknown and number == 0,
                 random_state=random_state,
                 witness=witness,
+                screen=screen,
             )
         )
     p_values = np.stack([np.asarray(verdicts.p_value, dtype=np.float64) for verdicts in told])
@@ -98,6 +102,7 @@ def judge_all(
         attainable=float(max(verdicts.attainable for verdicts in told)) * len(told),
         kept_out=max(verdicts.kept_out for verdicts in told),
         explain=explain,
+        kept_by_screen=min(verdicts.kept_by_screen for verdicts in told),
     )
 
 
