@@ -128,7 +128,7 @@ def test_reasons_name_the_column_that_sets_the_attack_apart() -> None:
 @pytest.mark.parametrize(
     ("kwargs", "y", "said"),
     [
-        ({"prior": "nowhere.bin"}, [0, 0, 1], "prior: 'nowhere.bin' is unknown"),
+        ({"prior": "nowhere"}, [0, 0, 1], "nowhere: is no folder; name one that kshot train wrote"),
         ({"benign_label": "clean"}, ["a", "a", "b"], "no row is labelled 'clean'"),
         ({"false_alarm_rate": 2.0}, [0, 0, 1], "not between 0 and 1"),
     ],

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import polars as pl
 import pytest
 
 torch = pytest.importorskip("torch", reason="torch is the [train] extra")
 
+from kshot import FewShotClassifier  # noqa: E402
 from kshot.detection.frames import BadInputError  # noqa: E402
 from kshot.detection.prior import Prior  # noqa: E402
 from kshot.errors import UserError  # noqa: E402
@@ -15,6 +18,7 @@ from kshot.learners.in_context import InContext  # noqa: E402
 from kshot.learners.manifest import WEIGHTS, Files  # noqa: E402
 from kshot.learners.prototypical import Prototypical  # noqa: E402
 from kshot.learners.weights import Provenance, pack  # noqa: E402
+from kshot.store.folders import write_folder  # noqa: E402
 
 
 def learner(**settings: int) -> InContext:
@@ -58,6 +62,22 @@ def test_rows_of_the_reference_and_shots_are_scored_as_if_left_out() -> None:
     # Each alone differs from a row equal to it that is asked for: that one sees its double.
     assert np.abs(context.scores(reference) - benign).max() > 1e-4
     assert without.corpora == ()
+
+
+@pytest.mark.parametrize("k", [1, 4])
+def test_a_detector_hears_a_prior_where_shots_are_few(k: int, tmp_path: Path) -> None:
+    rng = np.random.default_rng(5)
+    X = np.vstack([rng.normal(size=(200, 6)), rng.normal(1.5, 1.0, (k, 6)), rng.normal(-3.0, 1.0, (12, 6))])
+    y = [0] * 200 + [1] * k + [2] * 12
+    queries = rng.normal(0.7, 1.2, (50, 6))
+    write_folder(tmp_path / "prior", pack(learner()))
+    plain = FewShotClassifier(random_state=0, prior=None).fit(X, y)
+    told = FewShotClassifier(random_state=0, prior=tmp_path / "prior").fit(X, y)
+    apart = np.abs(told.threat_scores(queries) - plain.threat_scores(queries)).max(0)
+    assert apart[0] > 0.01 and apart[1] == 0.0, "the second threat has shots enough of its own"
+    alone = told.threat_scores(queries[3:4])
+    np.testing.assert_allclose(alone[0], told.threat_scores(queries)[3], atol=1e-4)
+    assert np.isfinite(told.p_values(queries)).all()
 
 
 def broken(files: Files) -> Files:

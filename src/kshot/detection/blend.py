@@ -16,6 +16,12 @@ _MOST_UNUSUAL = 4.0
 _LINEAR = 0.25
 """Weight of the logistic member where leave-one-out on the shots speaks for it."""
 _TEXT = 1.0
+_PRIOR = 0.5
+"""Weight of what was meta-learned beside one shot; falls with their number, for then the shots speak for themselves."""
+_PRIOR_RANGE = (-6.0, 12.0)
+"""Spreads within which it is heard."""
+LEAST_PRIOR = 0.1
+"""Below this weight it is not asked at all: it costs more than it says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +53,8 @@ class Blend:
     """(T,)"""
     text: Floats
     """(T,)"""
+    prior: Floats
+    """(T,) 0 where it is not asked."""
 
     @classmethod
     def by_shots(cls, labels: NDArray[np.intp], trees: Floats, linear: Floats) -> Blend:
@@ -62,13 +70,18 @@ class Blend:
                 by_trees, by_linear = (rank_of_shots(m, labels, t + 1) for m in (trees, linear))
                 known = not (np.isnan(by_linear).all() or np.isnan(by_trees).all())
                 weight[t] = _LINEAR * float(known and np.nanmean(by_linear) >= np.nanmean(by_trees))
-        return cls(weight, _UNUSUAL / np.sqrt(n_of), np.full(len(n_of), _TEXT))
+        prior = np.where(n_of * LEAST_PRIOR <= _PRIOR, _PRIOR / n_of, 0.0)
+        return cls(weight, _UNUSUAL / np.sqrt(n_of), np.full(len(n_of), _TEXT), prior)
 
-    def __call__(self, forests: Floats, linear: Floats, text: Floats | None, unusual: Floats) -> Floats:
+    def __call__(
+        self, forests: Floats, linear: Floats, text: Floats | None, unusual: Floats, prior: Floats | None
+    ) -> Floats:
         """Blend (n, T) standardised scores of the members and the (n,) standardised distance from the reference."""
         out = forests + self.linear * linear + self.unusual * np.minimum(unusual, _MOST_UNUSUAL)[:, None]
         if text is not None:
             out = out + self.text * text
+        if prior is not None:
+            out = out + self.prior * np.clip(prior, *_PRIOR_RANGE)
         return np.asarray(out, np.float64)
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,26 +14,16 @@ from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
 
+from kshot.detection.case import explain_rows
 from kshot.detection.detector import Detector, Judged
-from kshot.detection.explain import Explainer, Reason
+from kshot.detection.distill import Distilled, distill
+from kshot.detection.explain import Explainer, Explanation
 from kshot.detection.frames import BadInputError, frame_names, is_frame, to_frame
+from kshot.detection.prior import Prior
+from kshot.store import builtin_prior, read_folder
 
 Floats = NDArray[np.float64]
 _BENIGN_WORDS = ("benign", "normal")
-
-
-@dataclass(frozen=True, slots=True)
-class Explanation:
-    """Why one row scored as it did."""
-
-    threat: Any
-    """The label it is most like, or "unknown" where nothing was taught."""
-    reasons: list[Reason]
-    """Loudest first."""
-    nearest_shots: list[int]
-    """Rows of fit's X: the threat's shots most like it, nearest first."""
-    nearest_benign: list[int]
-    """Rows of fit's X: the reference rows most like it, nearest first."""
 
 
 class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -44,7 +35,8 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     Parameters:
         benign_label: the label of the reference; "auto" takes 0, "benign" or "normal" if there, else the commonest.
-        prior: reserved for a shipped prior; until one ships "default" and None both mean none.
+        prior: what was meta-learned over other networks: "default" for the one that ships (none does yet), None for
+            none, or the folder that `kshot train --learner in-context` wrote. It speaks where shots are few.
         false_alarm_rate: chance that a benign row raises any alert at all, over all threats and "unknown" together.
             With a reference too small for it, `attainable_false_alarm_rate_` is used.
         max_reference: benign rows to fit on, drawn at random; up to 20,000 of the rest calibrate.
@@ -65,7 +57,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self,
         *,
         benign_label: Any = "auto",
-        prior: str | None = "default",
+        prior: str | PathLike[str] | None = "default",
         false_alarm_rate: float = 0.01,
         max_reference: int = 2_000,
         n_trees: int = 1_000,
@@ -91,7 +83,8 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """Learn from (n, d) rows: a benign reference and the shots of any number of threats, told apart by `y`.
 
         Raises:
-            BadInputError: no benign rows, an unknown prior, or a parameter out of range.
+            BadInputError: no benign rows, or a parameter out of range.
+            UserError: a prior that is none, is torn, or is another learner's.
         """
         self._check_parameters()
         frame = self._frame(X, reset=True)
@@ -108,7 +101,9 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self._order = np.concatenate([[benign], np.delete(np.arange(len(self.classes_)), benign)])
         labels = np.argsort(self._order)[codes]
         rng = np.random.default_rng(check_random_state(self.random_state).randint(2**31 - 1))
-        self._detector = Detector(frame, labels, rng, n_trees=self.n_trees, max_reference=self.max_reference)
+        self._detector = Detector(
+            frame, labels, rng, n_trees=self.n_trees, max_reference=self.max_reference, prior=_read_prior(self.prior)
+        )
         model = self._detector.model
         self._explainer = Explainer(model.columns, model.scale, self._detector.support, self._detector.labels)
         calibration = self._detector.calibration(unknown=False)
@@ -173,19 +168,36 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """
         return self._judge(X, unknown=unknown).p_values
 
-    def explain(self, X: Any, top: int = 3) -> list[Explanation]:
-        """Say for each row which columns speak loudest, and which shots and benign rows are nearest."""
+    def explain(self, X: Any, top: int = 3, *, counterfactual: bool = False) -> list[Explanation]:
+        """Say for each row which columns speak loudest, which shots and benign rows are nearest and where they differ.
+
+        With `counterfactual` also the fewest columns that would have to be as in a benign row for `predict` to raise no
+        alert, found by search: about a second a row.
+        """
         check_is_fitted(self)
         frame = self._frame(X, reset=False)
-        best = self._detector.judge(frame, unknown=False).best + 1
-        best = best if len(self.threats_) else np.zeros(len(frame), np.intp)
-        reasons = self._explainer.reasons(frame, best, top)
-        shots, benign = self._detector.nearest(frame, best, top)
+
+        def alarms(rows: pl.DataFrame) -> tuple[Floats, NDArray[np.bool_]]:
+            judged = self._detector.judge(rows, unknown=False)
+            margins = self._margins(judged).max(1, initial=-np.inf)
+            return judged.surprises.max(1), margins > 0.0
+
         names = [*self.threats_.tolist()]
-        return [
-            Explanation(names[b - 1] if b else "unknown", r, s, n)
-            for b, r, s, n in zip(best, reasons, shots, benign, strict=True)
-        ]
+        asked = alarms if counterfactual else None
+        return explain_rows(self._detector, self._explainer, frame, names, top=top, alarms=asked)
+
+    def distill(self, random_state: Any = None) -> Distilled:
+        """Turn this detector into a few dozen small trees that screen a million rows a second, with their loss stated.
+
+        `small.passes(small.scores(small.read(X)))` flags the rows that are worth this one's judgement: `share` of the
+        benign rows, and `kept` of what it would alarm on at 1 %.
+
+        Raises:
+            BadInputError: fewer than 200 benign rows to measure it on.
+        """
+        check_is_fitted(self)
+        seed = self.random_state if random_state is None else random_state
+        return distill(self._detector, np.random.default_rng(check_random_state(seed).randint(2**31 - 1)))
 
     def _judge(self, X: Any, *, unknown: bool = False) -> Judged:
         check_is_fitted(self)
@@ -235,11 +247,16 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return int(np.bincount(codes).argmax())
 
     def _check_parameters(self) -> None:
-        if self.prior not in (None, "default"):
-            raise BadInputError("prior", f"{self.prior!r} is unknown", 'no prior ships yet: use "default" or None')
         if not 0.0 < self.false_alarm_rate < 1.0:
             raise BadInputError(
                 "false_alarm_rate", f"{self.false_alarm_rate} is not between 0 and 1", "0.01 is 1 in 100"
             )
         if self.max_reference < 1 or self.n_trees < 1:
             raise BadInputError("max_reference and n_trees", "must be at least 1")
+
+
+def _read_prior(told: str | PathLike[str] | None) -> Prior | None:
+    if told is None:
+        return None
+    files = builtin_prior() if told == "default" else read_folder(Path(told))
+    return Prior.read(files, str(told)) if files is not None else None

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from kshot.detection.blas import one_blas_thread
 from kshot.detection.calibration import Calibration
 from kshot.detection.model import Model
+from kshot.detection.prior import Prior
 
 Floats = NDArray[np.float64]
 MOST_CALIBRATION_ROWS = 20_000
@@ -49,6 +50,7 @@ class Detector:
         *,
         n_trees: int,
         max_reference: int,
+        prior: Prior | None = None,
     ) -> None:
         """Learn from `support` rows labelled 0 (benign) to T."""
         benign = np.flatnonzero(labels == 0)
@@ -62,7 +64,7 @@ class Detector:
         self.support = support[self.rows]
         self.labels = labels[self.rows]
         with one_blas_thread():
-            self.model = Model(self.support, self.labels, rng, n_trees=n_trees)
+            self.model = Model(self.support, self.labels, rng, n_trees=n_trees, prior=prior)
         self._held_back: pl.DataFrame | None = support[held_back] if len(held_back) else None
         self._benign_scores: Floats | None = None
         self._calibrations: dict[bool, Calibration | None] = {}

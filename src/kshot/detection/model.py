@@ -15,6 +15,7 @@ from kshot.detection.columns import Columns
 from kshot.detection.forest import Forest, grow
 from kshot.detection.linear import Logistic, fit_logistic
 from kshot.detection.neighbours import Neighbours
+from kshot.detection.prior import Context, Prior
 from kshot.detection.reference import Cells, ReferenceScale
 from kshot.detection.text_member import TextMember
 
@@ -77,7 +78,13 @@ class Model:
     """(support rows,) of a shot -ln of the share of the reference above it, as if left out; nan where it never was."""
 
     def __init__(
-        self, support: pl.DataFrame, labels: NDArray[np.intp], rng: np.random.Generator, *, n_trees: int
+        self,
+        support: pl.DataFrame,
+        labels: NDArray[np.intp],
+        rng: np.random.Generator,
+        *,
+        n_trees: int,
+        prior: Prior | None = None,
     ) -> None:
         """Learn from `support` rows labelled 0 (benign) to T; the benign ones are what all is measured against."""
         benign = labels == 0
@@ -97,11 +104,12 @@ class Model:
         self._forests: list[Forest] = []
         self._linear: list[Logistic] = []
         self._text: TextMember | None = None
+        self._prior: _PriorMember | None = None
         self._standards: list[Standard] = []
         self.shot_ranks = np.full(len(labels), np.nan)
         threats, members = np.empty((len(labels), 0)), np.empty((len(labels), 0, len(MEMBERS)))
         if self.n_threats:
-            threats, members = self._fit_members(cells, texts, unusual, labels, rng, n_trees)
+            threats, members = self._fit_members(cells, texts, unusual, labels, rng, n_trees, support, prior)
         self.support = Scores(threats, unusual, np.empty((len(labels), 0)), members)
 
     def _fit_members(
@@ -112,6 +120,8 @@ class Model:
         labels: NDArray[np.intp],
         rng: np.random.Generator,
         n_trees: int,
+        support: pl.DataFrame,
+        prior: Prior | None,
     ) -> tuple[Floats, Floats]:
         """Fit every member; return (n, T) blended and (n, T, M) members' scores of the support, each row left out."""
         benign = labels == 0
@@ -152,7 +162,10 @@ class Model:
         fair = _mean(by_trees, relative_only=True)
         self._blend = Blend.by_shots(labels, fair, others[0])
         trees = np.where(benign[:, None], _mean(by_trees), fair)
-        out = self._blend(trees, others[0], others[1] if texts else None, unusual)
+        held_prior = None
+        if prior is not None and self._blend.prior.any() and benign.any():
+            self._prior, held_prior = _PriorMember.fit(prior, support, labels, self._blend.prior)
+        out = self._blend(trees, others[0], others[1] if texts else None, unusual, held_prior)
         for threat in range(1, self.n_threats + 1):
             self.shot_ranks[labels == threat] = rank_of_shots(out, labels, threat)
         return out, _side_by_side(standard)
@@ -186,7 +199,8 @@ class Model:
             members.append(self._text.scores(texts))
         standard = [s(m) for s, m in zip(self._standards, members, strict=True)]
         trees, others = _mean(standard[: len(FORESTS)]), standard[len(FORESTS) :]
-        blended = self._blend(trees, others[0], others[1] if self._text is not None else None, unusual)
+        prior = self._prior.scores(frame) if self._prior is not None else None
+        blended = self._blend(trees, others[0], others[1] if self._text is not None else None, unusual, prior)
         return Scores(blended, unusual, _mean(by_trees), _side_by_side(standard))
 
     def gauss(self, frame: pl.DataFrame) -> Floats:
@@ -203,6 +217,40 @@ class Model:
         gauss, tail = (view[:, self._used] for view in (cells.gauss, cells.tail))
         both = np.concatenate([raw, gauss, tail], axis=1).astype(np.float32)
         return np.ascontiguousarray(both[:, : raw.shape[1]]), both
+
+
+@dataclass(frozen=True, slots=True)
+class _PriorMember:
+    """What was meta-learned, of each threat with so few shots that it is asked."""
+
+    contexts: tuple[Context | None, ...]
+    standard: Standard
+
+    @classmethod
+    def fit(
+        cls, prior: Prior, support: pl.DataFrame, labels: NDArray[np.intp], weights: Floats
+    ) -> tuple[_PriorMember, Floats]:
+        """Read each threat's shots; return it and (n, T) standardised scores, each row as if left out."""
+        benign = labels == 0
+        reference = support.filter(benign)
+        held = np.zeros((len(labels), len(weights)))
+        contexts: list[Context | None] = []
+        for threat, weight in enumerate(weights, 1):
+            own = labels == threat
+            contexts.append(prior.context(reference, support.filter(own)) if weight else None)
+            if (context := contexts[-1]) is not None:
+                held[benign, threat - 1], held[own, threat - 1] = context.held_out(len(reference))
+                others = ~(benign | own)
+                held[others, threat - 1] = context.scores(support.filter(others))
+                if own.sum() == 1:
+                    held[own, threat - 1] = np.nan
+        standard = Standard.of(held[benign])
+        return cls(tuple(contexts), standard), standard(held)
+
+    def scores(self, frame: pl.DataFrame) -> Floats:
+        """(n, T) standardised; 0 of a threat that it is not asked about."""
+        none = np.zeros(len(frame))
+        return self.standard(np.stack([none if c is None else c.scores(frame) for c in self.contexts], 1))
 
 
 def _side_by_side(standard: Sequence[Floats]) -> Floats:

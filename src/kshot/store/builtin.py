@@ -11,6 +11,7 @@ import polars as pl
 
 from kshot.errors import InputError
 from kshot.records.threats import Threat
+from kshot.store.folders import read_folder
 from kshot.store.threats import read_threat
 
 CONTENT = Path(__file__).resolve().parent.parent / "content"
@@ -39,6 +40,16 @@ def builtin_threats() -> list[Threat]:
         InputError: files are missing or altered.
     """
     return [builtin_threat(name) for name in builtin_names()]
+
+
+def builtin_prior() -> dict[str, bytes] | None:
+    """Return the files of the prior that ships with kshot, by name; None where none does.
+
+    Raises:
+        InputError: one cannot be read.
+    """
+    folder = CONTENT / "prior"
+    return read_folder(folder) if folder.is_dir() else None
 
 
 def builtin_reference() -> tuple[pl.DataFrame, str]:
