@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
 from kshot.detection.columns import Cell, Columns
+from kshot.detection.counterfactual import Counterfactual
+from kshot.detection.detector import Detector
 from kshot.detection.reference import ReferenceScale
 
 Floats = NDArray[np.float64]
 _UNITS = ("bytes", "packets", "seconds", "bits")
 _CHUNK_ROWS = 5_000
+_LEAST_APART = 0.25
+"""Spreads by rank, below which two values are as good as equal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +37,60 @@ class Reason:
     """-ln of the share of the reference at least as far out on that side, or of the shots' where theirs is less."""
     text: str
     """The same in one line."""
+    robust_z: float
+    """(value - median) / (interquartile range / 1.349) of the reference; nan where missing or no number."""
+    beyond: float
+    """Share of the reference at least as far out on that side; nan where missing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A column in which a row and another differ."""
+
+    column: str
+    value: Any
+    """The row's; None where missing."""
+    other: Any
+    apart: float
+    """How far apart, in spreads of the reference by rank (from 0 to 6)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """Why one row scored as it did."""
+
+    threat: Any
+    """The label it is most like, or "unknown" where nothing was taught."""
+    reasons: list[Reason]
+    """Loudest first."""
+    nearest_shots: list[int]
+    """Rows of fit's X: the threat's shots most like it, nearest first."""
+    nearest_benign: list[int]
+    """Rows of fit's X: the reference rows most like it, nearest first."""
+    differences: dict[int, list[Difference]]
+    """Of each of these rows, where it differs from this one, the most first."""
+    p_value: float
+    """The chance that a benign row looks so bad; nan where nothing calibrates."""
+    measured_on: int
+    """Benign rows that the p-value was measured on."""
+    counterfactual: Counterfactual | None = None
+    """What would have to change for it not to alarm, if asked for; `benign_row` is a row of fit's X. None also where
+    every near benign row alarms itself."""
+
+
+def differences(detector: Detector, row: pl.DataFrame, others: pl.DataFrame, top: int) -> list[list[Difference]]:
+    """In which `top` columns each of the `others` differs most from `row` (one row), in rank-Gauss space."""
+    model = detector.model
+    mine, theirs = (model.scale.cells(model.columns.read(frame)[0]).gauss for frame in (row, others))
+    out: list[list[Difference]] = []
+    for i, apart in enumerate(np.abs(theirs - mine)):
+        of_column: dict[str, float] = {}
+        for cell, distance in zip(model.columns.cells, apart, strict=True):
+            of_column[cell.source] = max(of_column.get(cell.source, 0.0), float(distance))
+        order = sorted(of_column, key=lambda name: -of_column[name])
+        told = [name for name in order if of_column[name] > _LEAST_APART][:top]
+        out.append([Difference(name, row[name][0], others[name][i], of_column[name]) for name in told])
+    return out
 
 
 class Explainer:
@@ -55,7 +114,7 @@ class Explainer:
         """Return the `top` loudest columns of each row, for threat `threats[i]` (from 1), or 0 for "unknown"."""
         out: list[list[Reason]] = []
         # Floods and scans repeat the same few values: what was said of one is said again.
-        said: dict[tuple[int, float | None, bool], tuple[float, str]] = {}
+        said: dict[tuple[int, float | None, bool], tuple[float, str, float, float]] = {}
         for start in range(0, len(rows), _CHUNK_ROWS):
             values, _ = self._columns.read(rows[start : start + _CHUNK_ROWS])
             same, loudness = self._loudness(values, threats[start : start + _CHUNK_ROWS])
@@ -81,7 +140,7 @@ class Explainer:
         loudness: Floats,
         order: NDArray[np.intp],
         top: int,
-        said: dict[tuple[int, float | None, bool], tuple[float, str]],
+        said: dict[tuple[int, float | None, bool], tuple[float, str, float, float]],
     ) -> list[Reason]:
         out: list[Reason] = []
         sources: set[str] = set()
@@ -95,10 +154,18 @@ class Explainer:
             value, as_the_shots = float(values[j]), bool(same[j])
             key = (j, None if value != value else value, as_the_shots)
             if key not in said:
-                said[key] = self._scale.percentile(j, value), self._text(j, cell, value, as_the_shots)
-            percentile, text = said[key]
-            out.append(Reason(cell.name, value, percentile, as_the_shots, float(loudness[j]), text))
+                text = self._text(j, cell, value, as_the_shots)
+                said[key] = self._scale.percentile(j, value), text, *self._how_far(j, cell, value)
+            percentile, text, robust_z, beyond = said[key]
+            out.append(Reason(cell.name, value, percentile, as_the_shots, float(loudness[j]), text, robust_z, beyond))
         return out
+
+    def _how_far(self, column: int, cell: Cell, value: float) -> tuple[float, float]:
+        """Robust z-score, and the share of the reference at least as far out."""
+        below, tied, above = self._scale.shares(column, value)
+        is_number = cell.role in ("number", "statistic")
+        robust_z = (value - self._scale.median[column]) / self._scale.scale[column] if is_number else float("nan")
+        return float(robust_z), min(below, above) + tied
 
     def _text(self, column: int, cell: Cell, value: float, same: bool) -> str:
         ending = ", as the shots" if same else ""
