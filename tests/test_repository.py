@@ -32,17 +32,10 @@ LONG_HEADS = {
     "src/kshot/features/log_facts.py",
     "src/kshot/features/memory.py",
     "src/kshot/features/structure.py",
-    "src/kshot/flows/community_id.py",
-    "src/kshot/flows/conn_state.py",
-    "src/kshot/flows/decode.py",
-    "src/kshot/flows/export.py",
-    "src/kshot/flows/headers.py",
-    "src/kshot/flows/packets.py",
     "src/kshot/sources/json_lines.py",
     "src/kshot/sources/line_spans.py",
-    "src/kshot/sources/pcapng_walk.py",
 }
-LONG_FILES = {"src/kshot/flows/decode.py", "src/kshot/flows/table.py"}
+LONG_FILES: set[str] = set()
 BANNED_NAMES = {"utils", "util", "helpers", "helper", "common", "core", "manager", "misc"}
 
 

@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kshot.flows import FlowMeter, MeterCounters
-from kshot.flows.decode import FIELDS, decode_frame
+from kshot.flows.decode import decode_frame
+from kshot.flows.fields import FIELDS
 from kshot.flows.headers import SHED, Bytes, Words
 from kshot.jit import njit
 

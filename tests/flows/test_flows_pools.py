@@ -1,4 +1,4 @@
-"""Memory: the cap holds, every packet stays counted, and a flood does not push out what matters."""
+"""Memory: the cap holds, packets stay counted, a flood does not push out what matters."""
 
 from __future__ import annotations
 

@@ -107,7 +107,7 @@ def _kernel_cache() -> Iterator[Check]:
     import kshot.jit  # chooses the cache folder
 
     told = os.environ.get("NUMBA_CACHE_DIR")
-    package = Path(kshot.jit.__file__).parent
+    package = Path(kshot.jit.__file__).parent.parent
     folder = Path(told) if told else package if os.access(package, os.W_OK) else Path.home() / ".cache" / "numba"
     if os.environ.get("NUMBA_DISABLE_JIT") == "1":
         yield "missing", "kernels", "NUMBA_DISABLE_JIT=1 is set: everything runs, very slowly"

@@ -1,4 +1,4 @@
-"""Columns laid out in one block of memory as Arrow has them, and handed to polars without a copy."""
+"""Columns laid out in one block of memory as Arrow has them, polars' without a copy."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from kshot.errors import InternalError
-from kshot.jit import free_block_address
+from kshot.jit import c_function, release_array
 
 _ALIGNMENT = 64
 _STRUCT_WORDS = 10
@@ -33,13 +33,24 @@ _FORMATS = {
     pl.UInt8: "C", pl.String: "vu", pl.Binary: "vz", pl.List: "+L",
 }  # fmt: skip
 
+_HUGE_BYTES = 2 << 20
+_MADV_HUGEPAGE = 14
+
+_system = ctypes.CDLL(None)
+_system.aligned_alloc.argtypes, _system.aligned_alloc.restype = [ctypes.c_size_t, ctypes.c_size_t], ctypes.c_void_p
+_system.free.argtypes, _system.free.restype = [ctypes.c_void_p], None
+_system.madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
 _python = ctypes.pythonapi
-_python.PyMem_RawMalloc.argtypes, _python.PyMem_RawMalloc.restype = [ctypes.c_size_t], ctypes.c_void_p
-_python.PyMem_RawFree.argtypes, _python.PyMem_RawFree.restype = [ctypes.c_void_p], None
 _python.PyCapsule_New.argtypes = [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p]
 _python.PyCapsule_New.restype = ctypes.py_object
 _python.PyCapsule_GetPointer.argtypes = [ctypes.py_object, ctypes.c_char_p]
 _python.PyCapsule_GetPointer.restype = ctypes.c_void_p
+
+
+@c_function
+def _release(array: int) -> None:
+    """Arrow's release callback: polars calls it on threads of its own while another may hold the GIL."""
+    release_array(array)
 
 
 @dataclass(slots=True)
@@ -90,10 +101,15 @@ class Block:
 
     def __init__(self, layout: Layout) -> None:
         self.layout = layout
-        self._begin = _python.PyMem_RawMalloc(layout.size + _ALIGNMENT)
-        if not self._begin:
+        # Many columns are written side by side: in small pages each row would miss the processor's table of pages.
+        page = _HUGE_BYTES if layout.size >= 2 * _HUGE_BYTES else _ALIGNMENT
+        size = -(-layout.size // page) * page
+        self.address = _system.aligned_alloc(page, size)
+        if not self.address:
             raise MemoryError
-        self.address = -(-self._begin // _ALIGNMENT) * _ALIGNMENT
+        self._owned = True
+        if page == _HUGE_BYTES:
+            _system.madvise(self.address, size, _MADV_HUGEPAGE)  # a hint: no system needs to take it
         memory = (ctypes.c_uint8 * (-(-layout.size // 8) * 8)).from_address(self.address)
         self.octets: NDArray[np.uint8] = np.ctypeslib.as_array(memory)
         for place, end in zip(layout.bitmap, (*layout.bitmap[1:], layout.columns[0]), strict=False):
@@ -101,9 +117,9 @@ class Block:
 
     def free(self) -> None:
         """Give the memory back, if polars has not got it."""
-        if self._begin:
-            _python.PyMem_RawFree(self._begin)
-            self._begin = 0
+        if self._owned:
+            _system.free(self.address)
+            self._owned = False
 
     def frame(self, used: dict[str, int], valid: dict[str, int], nulls: NDArray[np.int64]) -> pl.DataFrame:
         """The filled columns as a frame, which owns the memory from now on.
@@ -119,7 +135,7 @@ class Block:
         own = layout.columns.tolist()
         bitmaps = layout.bitmap.tolist()
         missing = nulls.tolist()
-        release = free_block_address()
+        release = _release.address()
 
         def struct(
             length: int, missing: int, buffers: list[int], children: Sequence[int] = (), private: int = 0
@@ -132,7 +148,7 @@ class Block:
                 *(at, at + 8 * len(buffers), 0, release, private),
             ]
 
-        structs = struct(layout.rows, 0, [0], range(1, 1 + columns), self._begin)
+        structs = struct(layout.rows, 0, [0], range(1, 1 + columns), self.address)
         inner: list[int] = []
         for index, (name, dtype) in enumerate(layout.schema.items()):
             number = valid.get(name, -1)
@@ -157,7 +173,7 @@ class Block:
             return pl.Series(handed).struct.unnest()
         finally:
             if words[_RELEASE] == 0:
-                self._begin = 0  # it is polars' now
+                self._owned = False  # it is polars' now
 
 
 class _Handed:

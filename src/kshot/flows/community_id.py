@@ -1,4 +1,4 @@
-"""Community ID v1: the flow hash that Zeek, Suricata and others share (github.com/corelight/community-id-spec)."""
+"""Community ID v1: the flow hash that Zeek, Suricata and others share."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 from kshot.flows.headers import Bytes
 from kshot.flows.layout import int64
 from kshot.jit import njit_part
+
+# The hash: github.com/corelight/community-id-spec.
 
 TEXT_BYTES = 30
 """Always "1:" and 28 characters of base64."""

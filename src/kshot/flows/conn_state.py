@@ -1,4 +1,4 @@
-"""Zeek's connection state: each endpoint's TCP state as packets come, and the summary in conn_state's terms."""
+"""Zeek's connection state: each endpoint's TCP state as packets come, and the summary."""
 
 from __future__ import annotations
 

@@ -1,7 +1,25 @@
-"""From one frame's bytes to what the flow table needs: key, side, payload, flags. One flat loop over the layers."""
+"""From a frame's bytes to key, side, payload and flags, in one flat loop over the layers."""
 
 from __future__ import annotations
 
+from kshot.flows.fields import (
+    F_FLAGS,
+    F_FRAGMENT,
+    F_FRAGMENT_KEY,
+    F_PAYLOAD,
+    F_PAYLOAD_CAPTURED,
+    F_PAYLOAD_START,
+    F_PROTOCOL,
+    F_TTL,
+    F_WINDOW,
+    KEY_IPV6,
+    TUNNEL_GRE,
+    TUNNEL_GTPU,
+    TUNNEL_IPIP,
+    TUNNEL_NONE,
+    TUNNEL_VXLAN,
+    set_key,
+)
 from kshot.flows.headers import (
     ETHERNET,
     IPV4,
@@ -23,73 +41,9 @@ from kshot.flows.headers import (
 from kshot.flows.layout import int64
 from kshot.jit import njit_step, read_be16, read_be32, read_be64
 
-# What decode_frame leaves in `fields`.
-F_KEY = 0
-F_SIDE = 6
-F_PAYLOAD = 7
-F_PAYLOAD_START = 8
-F_PAYLOAD_CAPTURED = 9
-F_FLAGS = 10
-F_WINDOW = 11
-F_TTL = 12
-F_PROTOCOL = 13
-F_FRAGMENT = 14
-"""0 whole, 1 the first fragment (it tells the later ones their flow), 2 a later one."""
-F_FRAGMENT_KEY = 15
-"""Six words: addresses as they stand, protocol and identification, network."""
-F_HASH = 21
-F_VERDICT = 22
-"""These two are for whoever decodes many frames before it looks at the first."""
-FIELDS = 23
-
-KEY_IPV6 = 1 << 8
-KEY_ONE_WAY = 1 << 9
-"""An ICMP message that is no half of a request and reply: both directions are flows of their own."""
-KEY_ONE_WAY_UP = 1 << 10
-"""... sent from the lower endpoint to the upper."""
-
-TUNNEL_NONE, TUNNEL_GRE, TUNNEL_IPIP, TUNNEL_VXLAN, TUNNEL_GTPU = range(5)
-"""In the order of records.flows.TUNNELS."""
-
 _MAX_LAYERS = 32
 _MAX_EXTENSIONS = 12
 _MAX_TUNNELS = 4
-
-
-@njit_step
-def _set_key(
-    fields: Words,
-    to: int,
-    a: int,
-    b: int,
-    c: int,
-    d: int,
-    sport: int,
-    dport: int,
-    ports: int,
-    network: int,
-    one_way: bool,
-) -> None:
-    """Write the flow key with its lower endpoint first, and which side sent this packet. Any fixed order will do."""
-    upper = a > c or (a == c and (b > d or (b == d and sport > dport)))
-    if one_way:
-        ports |= KEY_ONE_WAY
-        if not upper:
-            ports |= KEY_ONE_WAY_UP
-    if upper:
-        fields[to + F_KEY] = c
-        fields[to + F_KEY + 1] = d
-        fields[to + F_KEY + 2] = a
-        fields[to + F_KEY + 3] = b
-        fields[to + F_KEY + 4] = (dport << 32) | (sport << 16) | ports
-    else:
-        fields[to + F_KEY] = a
-        fields[to + F_KEY + 1] = b
-        fields[to + F_KEY + 2] = c
-        fields[to + F_KEY + 3] = d
-        fields[to + F_KEY + 4] = (sport << 32) | (dport << 16) | ports
-    fields[to + F_KEY + 5] = network
-    fields[to + F_SIDE] = 1 if upper else 0
 
 
 @njit_step
@@ -351,7 +305,7 @@ def decode_frame(
                 sport = read_be16(buffer, at)
                 dport = read_be16(buffer, at + 2)
         payload = max(0, at + size - payload_start)
-        _set_key(fields, to, a, b, c, d, sport, dport, ports, place, one_way)
+        set_key(fields, to, a, b, c, d, sport, dport, ports, place, one_way)
         fields[to + F_PAYLOAD] = payload
         fields[to + F_PAYLOAD_START] = payload_start
         fields[to + F_PAYLOAD_CAPTURED] = max(0, min(payload, captured_end - payload_start))

@@ -68,7 +68,7 @@ from kshot.flows.pools import (
     free_record,
     take_from_list,
 )
-from kshot.jit import bare, njit_bare, njit_part, njit_step
+from kshot.jit import bare, njit_part, njit_step, njit_stored
 from kshot.records.flows import SEQUENCE_PACKETS
 
 _SWEEP = 8
@@ -148,17 +148,29 @@ def requeue(
     append_to_list(words, halves, record, which)
 
 
+@njit_step
+def is_over(words: Words, record: int) -> bool:
+    """Whether a record was silent for longer than the idle timeout: it has ended then, whoever comes by first."""
+    return bool(words[C_REFERENCE] - last_time_of(words, record, base_of(words, record)) > words[C_IDLE])
+
+
 @njit_part
 def evict_small(words: Words, halves: Halves, floats: Floats, singles: Singles, octets: Octets, spared: int) -> bool:
-    """End the small record that is missed least: a closed one, the oldest one-packet flow, a two-packet one."""
+    """End a small record that is over, else the one that is missed least: closed, of one packet, of two; the oldest."""
+    chosen = int64(-1)
     for which in (LIST_CLOSED_SMALL, LIST_ONE, LIST_TWO):
         record = words[C_HEADS + which]
         if record == spared and record >= 0:
             record = int64(halves[2 * words[C_LINKS] + 2 * record])
-        if record >= 0:
-            end_flow(words, halves, floats, singles, octets, record, END_EVICTED)
+        if record >= 0 and is_over(words, record):
+            end_flow(words, halves, floats, singles, octets, record, END_IDLE)
             return True
-    return False
+        if chosen < 0:
+            chosen = record
+    if chosen < 0:
+        return False
+    end_flow(words, halves, floats, singles, octets, chosen, END_EVICTED)
+    return True
 
 
 @njit_part
@@ -174,7 +186,8 @@ def evict_full(words: Words, halves: Halves, floats: Floats, singles: Singles, o
                 break
             requeue(words, halves, floats, singles, octets, record, which)
             record = words[C_HEADS + which]
-        end_flow(words, halves, floats, singles, octets, record, END_EVICTED)
+        reason = END_IDLE if is_over(words, record) else END_EVICTED
+        end_flow(words, halves, floats, singles, octets, record, reason)
         return
 
 
@@ -209,7 +222,7 @@ def sweep(words: Words, halves: Halves, floats: Floats, singles: Singles, octets
             requeue(words, halves, floats, singles, octets, record, which)
 
 
-@njit_bare
+@njit_stored
 def end_all(words: Words, halves: Halves, floats: Floats, singles: Singles, octets: Octets) -> bool:
     """End every open flow while the export area has room; return whether all are ended."""
     words, halves, floats, singles, octets = bare(words), bare(halves), bare(floats), bare(singles), bare(octets)
@@ -219,8 +232,8 @@ def end_all(words: Words, halves: Halves, floats: Floats, singles: Singles, octe
                 return False
             record = words[C_HEADS + which]
             # Whether the sweep came by in time is chance: what was silent for so long had ended by itself.
-            silent = words[C_REFERENCE] - last_time_of(words, record, base_of(words, record)) > words[C_IDLE]
-            end_flow(words, halves, floats, singles, octets, record, END_IDLE if silent else END_INPUT)
+            reason = END_IDLE if is_over(words, record) else END_INPUT
+            end_flow(words, halves, floats, singles, octets, record, reason)
     return True
 
 

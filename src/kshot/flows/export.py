@@ -1,4 +1,4 @@
-"""Finished flows from the export area into a polars frame of FLOW_SCHEMA, no object a row and no copy a column."""
+"""Finished flows into a polars frame of FLOW_SCHEMA, no object a row, no copy a column."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from kshot.flows.arrow import Block, Layout
 from kshot.flows.community_id import LANE_WORDS, LANES, Lanes, hash_lanes, put_endpoints, write_community_id
 from kshot.flows.community_id import TEXT_BYTES as COMMUNITY_ID_BYTES
 from kshot.flows.conn_state import conn_state
-from kshot.flows.decode import KEY_IPV6, KEY_ONE_WAY
+from kshot.flows.fields import KEY_IPV6, KEY_ONE_WAY
 from kshot.flows.layout import (
     BLOCK_WORDS,
     C_ROW_OCTETS,
@@ -50,7 +50,7 @@ from kshot.flows.layout import (
     int64,
 )
 from kshot.flows.pools import Arena, Floats, Halves, Octets, Singles, Words
-from kshot.jit import bare, copy_bytes, njit_bare, njit_part
+from kshot.jit import bare, copy_bytes, njit_part, njit_stored
 from kshot.records.flows import (
     CONN_STATES,
     END_REASONS,
@@ -210,7 +210,7 @@ def _fill_side(
     _view(to_words, to_octets, columns[_PAYLOAD + d] + 16 * i, data[text], tally, text, length)
 
 
-@njit_bare
+@njit_stored
 def fill_columns(
     words: Words,
     halves: Halves,

@@ -1,8 +1,8 @@
-"""IP fragments: the first one carries the ports, the later ones find its flow by their fragment id."""
+"""IP fragments: the first carries the ports, later ones find its flow by their id."""
 
 from __future__ import annotations
 
-from kshot.flows.decode import (
+from kshot.flows.fields import (
     F_FRAGMENT,
     F_FRAGMENT_KEY,
     F_KEY,

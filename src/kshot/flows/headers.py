@@ -1,4 +1,4 @@
-"""What stands before and inside IP packets: link layers, tunnels, ICMP types; and what may become of a frame."""
+"""Link layers, tunnels and ICMP types around IP; and what may become of a frame."""
 
 from __future__ import annotations
 

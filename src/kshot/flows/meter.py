@@ -12,9 +12,9 @@ import polars as pl
 from numpy.typing import DTypeLike, NDArray
 
 from kshot.errors import InternalError, UserError
-from kshot.flows.decode import FIELDS
 from kshot.flows.ending import end_all
 from kshot.flows.export import flow_frame
+from kshot.flows.fields import FIELDS
 from kshot.flows.layout import (
     C_EVICTED,
     C_FLOWS,

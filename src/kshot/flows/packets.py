@@ -1,4 +1,4 @@
-"""What one packet adds to a flow's record: counts, statistics, the first 32 packets, the first payload bytes."""
+"""What a packet adds to a record: counts, statistics, first packets, first payload bytes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reads capture files (pcap, pcapng, compressed or piped) into batches of frames in one reused buffer."""
+"""Reads pcap and pcapng, packed or piped, into batches of frames in one reused buffer."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from kshot.jit import njit
+from kshot.jit import njit_part, njit_stored
 
 MORE = 0
 """The walk's answer: it needs more bytes to go on."""
@@ -19,7 +19,7 @@ LATEST_NANOSECONDS = 1 << 62
 _INT32_MAX = 0x7FFFFFFF
 
 
-@njit
+@njit_part
 def read_u32(buffer: NDArray[np.uint8], at: int, big: bool) -> int:
     """The unsigned 32-bit number at `at`."""
     a, b = np.int64(buffer[at]), np.int64(buffer[at + 1])
@@ -29,7 +29,7 @@ def read_u32(buffer: NDArray[np.uint8], at: int, big: bool) -> int:
     return a | (b << 8) | (c << 16) | (d << 24)  # type: ignore[return-value]
 
 
-@njit
+@njit_stored
 def walk_pcap(
     buffer: NDArray[np.uint8],
     start: int,

@@ -1,11 +1,11 @@
-"""Walks a piece of a pcapng file: sections, interfaces and packets, whatever stands between them skipped."""
+"""Walks a piece of a pcapng file: sections, interfaces and packets."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
-from kshot.jit import njit
+from kshot.jit import njit_part, njit_stored
 from kshot.sources.pcap_walk import BROKEN, FULL, LATEST_NANOSECONDS, MORE, read_u32
 
 SECTION_BLOCK = 0x0A0D0D0A
@@ -42,13 +42,13 @@ _INT32_MAX = 0x7FFFFFFF
 _FAR_SECONDS = 1 << 50
 
 
-@njit
+@njit_part
 def _read_u16(buffer: NDArray[np.uint8], at: int, big: bool) -> int:
     a, b = np.int64(buffer[at]), np.int64(buffer[at + 1])
     return ((a << 8) | b) if big else (a | (b << 8))  # type: ignore[return-value]
 
 
-@njit
+@njit_part
 def to_nanoseconds(high: int, low: int, binary: int, exponent: int, offset_seconds: int) -> int:
     """Turn a 64-bit tick count (two halves) of 10^-exponent or 2^-exponent s into ns since the epoch, clamped."""
     ticks = (np.uint64(high) << np.uint64(32)) | np.uint64(low)
@@ -88,7 +88,7 @@ def to_nanoseconds(high: int, low: int, binary: int, exponent: int, offset_secon
     return total * 1_000_000_000 + int(np.int64(nanoseconds))
 
 
-@njit
+@njit_part
 def _describe(
     buffer: NDArray[np.uint8], at: int, end: int, big: bool, interfaces: NDArray[np.int64], index: int
 ) -> None:
@@ -117,7 +117,7 @@ def _describe(
         at += (size + 3) & ~3
 
 
-@njit
+@njit_stored
 def walk_pcapng(
     buffer: NDArray[np.uint8],
     start: int,
