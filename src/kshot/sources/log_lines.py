@@ -28,7 +28,8 @@ BLOCK_BYTES = 4 << 20
 MOST_LINE_BYTES = 4 << 20
 """A longer line is bad. Suricata's longest events, with payload and packet in base64, stay below 1 MiB."""
 _TOO_LONG = f"is longer than {MOST_LINE_BYTES >> 20} MiB"
-_SLACK_BYTES = 64
+SLACK_BYTES = 64
+"""Readable zeros that a block's buffer has behind its last line."""
 _SHOWN_CHARACTERS = 60
 
 OnProblem = Callable[[str], None]
@@ -94,7 +95,7 @@ def line_blocks(stream: ByteStream) -> Iterator[LineBlock]:
     while more:
         filled = len(kept)
         size = filled + BLOCK_BYTES
-        data = bytearray(size + _SLACK_BYTES)
+        data = bytearray(size + SLACK_BYTES)
         data[:filled] = kept
         view = memoryview(data)
         while filled < size:
@@ -123,8 +124,8 @@ def line_blocks(stream: ByteStream) -> Iterator[LineBlock]:
             line += block.lines
         kept = bytes(data[end:filled])
         if len(kept) > MOST_LINE_BYTES:
-            shown = bytearray(kept[:_SHOWN_CHARACTERS].replace(b"\n", b"") + b"\n" + bytes(_SLACK_BYTES))
-            yield LineBlock(shown, 0, len(shown) - _SLACK_BYTES, line, 1, True, too_long=True)
+            shown = bytearray(kept[:_SHOWN_CHARACTERS].replace(b"\n", b"") + b"\n" + bytes(SLACK_BYTES))
+            yield LineBlock(shown, 0, len(shown) - SLACK_BYTES, line, 1, True, too_long=True)
             kept = b""
             skipping = True
 

@@ -14,6 +14,7 @@ from kshot.sources.compressed import ByteStream
 from kshot.sources.log_files import head_of, json_objects_of, log_files
 from kshot.sources.log_flows import as_log_frame, join_facts
 from kshot.sources.log_lines import (
+    SLACK_BYTES,
     LineBlock,
     LogRecords,
     OnProblem,
@@ -82,15 +83,22 @@ def _is_suricata_file(file: Path) -> bool:
     return not file.is_dir() and is_suricata(file)
 
 
+def parse_eve(data: bytes, first_line: int) -> EveResult:
+    """Return what whole lines of an EVE log, each with its newline, tell of."""
+    return _work(LineBlock.of(bytearray(data) + bytes(SLACK_BYTES), 0, len(data), first_line))
+
+
 @dataclass(frozen=True, slots=True)
-class _Result:
+class EveResult:
+    """What some lines hold: flows, facts of flows, and what is wrong with bad lines."""
+
     lines: int
     problems: list[tuple[int, str]]
     flows: pl.DataFrame
     facts: list[pl.DataFrame]
 
 
-def _work(block: LineBlock) -> _Result:
+def _work(block: LineBlock) -> EveResult:
     parsed = parse_block(block, FIELDS, PATHS, event_of)
     events = [event for event in np.unique(parsed.logs).tolist() if event > FLOW]
-    return _Result(block.lines, parsed.problems, flows_of(parsed), [facts_of(parsed, event) for event in events])
+    return EveResult(block.lines, parsed.problems, flows_of(parsed), [facts_of(parsed, event) for event in events])

@@ -16,6 +16,7 @@ from kshot.sources.json_paths import JsonPaths
 from kshot.sources.log_files import head_of, json_objects_of, log_files
 from kshot.sources.log_flows import as_log_frame, join_facts
 from kshot.sources.log_lines import (
+    SLACK_BYTES,
     LineBlock,
     LogOf,
     LogRecords,
@@ -218,7 +219,9 @@ class _Piece:
 
 
 @dataclass(frozen=True, slots=True)
-class _Result:
+class ZeekResult:
+    """What some lines hold: flows (None where none can be), facts of flows, and what is wrong with bad lines."""
+
     lines: int
     problems: list[tuple[int, str]]
     logs: set[str]
@@ -246,7 +249,7 @@ def _read_file(path: Path, reading: _Reading) -> None:
         reading.connections.append(pl.concat(connections))
 
 
-def _work(piece: _Piece) -> _Result:
+def _work(piece: _Piece) -> ZeekResult:
     block, log = piece.block, piece.log
     if piece.layout is None:
         problems = []
@@ -254,10 +257,10 @@ def _work(piece: _Piece) -> _Result:
             lines = bytes(block.data[block.begin : block.end]).split(b"\n")
             told = [row for row, text in enumerate(lines) if text.strip() and (piece.is_header or text[0] != 35)]
             problems = [(block.first_line + row, piece.fault) for row in told]
-        return _Result(block.lines, problems, set(), None, [])
+        return ZeekResult(block.lines, problems, set(), None, [])
     parsed = parse_block(block, FIELDS, piece.layout, json_logs if log is None else _all_of(log))
     found = set(np.unique(parsed.logs).tolist()) - {-1} if log is None else {log}
-    return _Result(
+    return ZeekResult(
         block.lines,
         parsed.problems,
         {LOGS[one] for one in found},
@@ -270,10 +273,33 @@ def _all_of(log: int) -> LogOf:
     return lambda parsed: np.full(len(parsed.logs), log, np.int64)
 
 
-def _tab_pieces(name: str, blocks: Iterator[LineBlock]) -> Iterator[_Piece]:
+class ZeekLines:
+    """Reads the lines of one growing log as they come; a header holds until the next one."""
+
+    def __init__(self, name: str, header: bytes = b"") -> None:
+        """header: the comment lines above, where reading begins further down."""
+        self._name = name
+        self._header = _Header()
+        for line in header.splitlines():
+            if self._header.is_news(line):
+                self._header.take(line)
+
+    def parse(self, data: bytes, first_line: int) -> list[ZeekResult]:
+        """Return what whole lines, each with its newline, tell of.
+
+        Raises:
+            InputError: the header lacks what every conn.log has.
+        """
+        block = LineBlock.of(bytearray(data) + bytes(SLACK_BYTES), 0, len(data), first_line)
+        is_tab = bool(self._header.fields) or data.startswith(b"#")
+        pieces = _tab_pieces(self._name, iter([block]), self._header) if is_tab else [_Piece(block, PATHS, None)]
+        return [_work(piece) for piece in pieces]
+
+
+def _tab_pieces(name: str, blocks: Iterator[LineBlock], header: _Header | None = None) -> Iterator[_Piece]:
     """Cut blocks at the header lines that change how the lines below them lie."""
-    header = _Header()
-    layout: TabLayout | None = None
+    header = _Header() if header is None else header
+    layout = _layout(name, header) if header.fields else None
     for block in blocks:
         at, line = block.begin, block.first_line
         while at < block.end:
