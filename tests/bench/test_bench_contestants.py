@@ -25,6 +25,7 @@ from kshot.bench.cache import key_of
 from kshot.bench.contestants import BLIND, DEFAULT, OWN, PEERS, WITHOUT_SHOTS
 from kshot.episodes import TaskShape, headline_episodes
 from kshot.errors import UserError
+from kshot.learners.reading import as_frame
 
 ASKED_FOR = (
     "extra-trees random-forest logistic knn lightgbm catboost anomaly fine-tuning maml anil meta-sgd reptile "
@@ -80,17 +81,41 @@ def test_a_setting_is_of_all_that_have_it_or_of_one_and_changes_what_is_measured
     assert keys[0] != keys[1] == keys[2]
 
 
-def write_weights(folder: Path, seed: int, corpora: tuple[str, ...], training: dict[str, object] | None = None) -> None:
+def write_weights(
+    folder: Path,
+    seed: int,
+    corpora: tuple[str, ...],
+    training: dict[str, object] | None = None,
+    name: str = "prototypical",
+) -> None:
     pytest.importorskip("torch")
     from kshot.learners import make_learner
     from kshot.learners.torch_learner import TorchLearner
     from kshot.learners.weights import Provenance, pack
 
-    learner = make_learner("prototypical", seed=seed)
+    learner = make_learner(name, seed=seed)
     assert isinstance(learner, TorchLearner)
     folder.mkdir(parents=True)
-    for name, content in pack(learner, Provenance(corpora, training=training or {})).items():
-        (folder / name).write_bytes(content)
+    for file, content in pack(learner, Provenance(corpora, training=training or {})).items():
+        (folder / file).write_bytes(content)
+
+
+def test_the_detector_is_scored_with_a_prior_that_never_saw_the_corpus(tmp_path: Path) -> None:
+    write_weights(tmp_path / "one/in-context", 0, ("one",), name="in-context")
+    write_weights(tmp_path / "two/in-context", 1, ("two",), name="in-context")
+    roster = Roster(["kshot", "kshot-prior"], tmp_path)
+    told = roster.contestant("kshot-prior", ["one"], "t")
+    assert Path(told.weights).parent.name == "two" and told.corpora == ("two",)
+    rng = np.random.default_rng(0)
+    reference, shots, queries = (
+        as_frame(rows) for rows in (rng.normal(size=(120, 5)), rng.normal(2.0, 1.0, (1, 5)), rng.normal(size=(9, 5)))
+    )
+    plain = roster.contestant("kshot", ["one"], "t").learner().adapt(reference, shots).score(queries)
+    assert np.abs(told.learner().adapt(reference, shots).score(queries) - plain).max() > 1e-3
+    with pytest.raises(UserError, match="kshot-prior in .* was trained on corpus one"):
+        roster.contestant("kshot-prior", ["one", "two"], "t")
+    with pytest.raises(UserError, match="in-context is meta-learned and needs weights"):
+        Roster(["kshot-prior"])
 
 
 def test_weights_are_chosen_by_corpus_and_refused_by_name(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from kshot.learners.registry import CLASSICS, learner_class
 
 OWN = {
     "kshot": "kshot.bench.detector:KshotDetector",
+    "kshot-prior": "kshot.bench.detector:KshotWithPrior",
     "lightgbm": "kshot.bench.boosting:LightGbm",
     "catboost": "kshot.bench.boosting:CatBoost",
     "anomaly": "kshot.bench.outliers:Control",
@@ -28,6 +29,8 @@ OWN = {
     "one-class-svm": "kshot.bench.outliers:OneClassSvm",
 }
 """Contestants that are no learners of their own: name -> module:class. `anomaly` here also works without a shot."""
+_PRIOR = {"kshot-prior": "in-context"}
+"""Contestants that make use of another learner's weights."""
 WITHOUT_SHOTS = ("anomaly", "isolation-forest", "ecod", "one-class-svm", "kshot")
 """Those that rank without a shot."""
 BLIND = frozenset(WITHOUT_SHOTS) - {"kshot"}
@@ -36,7 +39,12 @@ PEERS = ("extra-trees", "random-forest", "logistic", "knn", "lightgbm", "catboos
 """What a few-shot learner has to beat."""
 DEFAULT = ("extra-trees", "random-forest", "logistic", "knn", "anomaly", "kshot")
 _NEEDS = {"lightgbm": "lightgbm", "catboost": "catboost"}
-_MADE_OF = {"lightgbm": ("lightgbm",), "catboost": ("catboost",), "kshot": ("scikit-learn", "numpy")}
+_MADE_OF = {
+    "lightgbm": ("lightgbm",),
+    "catboost": ("catboost",),
+    "kshot": ("scikit-learn", "numpy"),
+    "kshot-prior": ("scikit-learn", "numpy"),
+}
 _MANIFEST, _WEIGHTS = "manifest.json", "weights.safetensors"
 _DEPTH = 3
 """Folders of trained learners are looked for so deep under --weights: FOLD/LEARNER/manifest.json."""
@@ -108,6 +116,7 @@ class Roster:
                 raise MissingExtraError(f"the learner {name}", "bench")
         trained = [name for name in self.names if name not in OWN and name not in CLASSICS]
         self._folders = {name: _folders_of(name, weights) for name in trained if name in LEARNERS}
+        self._folders |= {name: _folders_of(_PRIOR[name], weights) for name in self.names if name in _PRIOR}
         self._where = weights
         self._chosen = _settings_of(self.names, settings or {})
 
@@ -139,6 +148,8 @@ def makes_use_of_pool(name: str) -> bool:
 
 @cache
 def _made(name: str, weights: str, version_: str, chosen: str) -> Learner:
+    if name in _PRIOR:
+        return _class_of(name)(**{**json.loads(chosen), "prior": weights})
     if weights:
         from kshot.learners.weights import unpack
         from kshot.store.folders import read_folder
@@ -198,7 +209,7 @@ def _trained(name: str, folder: Path, chosen: str) -> Contestant:
     from kshot.store.folders import read_folder
 
     files = read_folder(folder)
-    manifest = read_manifest(files, str(folder), name)
+    manifest = read_manifest(files, str(folder), _PRIOR.get(name, name))
     corpora = tuple(manifest.get("corpora", ()))
     told = hashlib.sha256(_version(name, _class_of(name)).encode() + files[_MANIFEST]).hexdigest()[:16]
     settings = json.dumps({**manifest.get("settings", {}), **json.loads(chosen)}, sort_keys=True)
@@ -215,7 +226,7 @@ def _training_in(manifest: Mapping[str, Any]) -> Training | None:
 
 
 def _folders_of(name: str, weights: Path | None) -> list[Path]:
-    if importlib.util.find_spec("torch") is None:
+    if importlib.util.find_spec("safetensors") is None:
         raise MissingExtraError(f"the learner {name}", "train")
     advice = f"train it with: kshot train --learner {name} --data ... --out DIR, then give --weights DIR"
     if weights is None:
@@ -244,7 +255,7 @@ def _version(name: str, made: type[Learner]) -> str:
     module = importlib.import_module(made.__module__)
     source = Path(str(module.__file__))
     files = [source]
-    if name == "kshot":
+    if name in ("kshot", *_PRIOR):
         import kshot.detection
 
         files += sorted(Path(str(kshot.detection.__file__)).parent.glob("*.py"))

@@ -47,21 +47,29 @@ class Promising(Adapted, ABC):
 
 @dataclass(kw_only=True, eq=False)
 class KshotDetector(Untrained):
-    """`FewShotClassifier` as it ships; without a shot it ranks by the distance from the reference."""
+    """`FewShotClassifier` without a prior; without a shot it ranks by the distance from the reference."""
 
     name: ClassVar[str] = "kshot"
     seed: int = 0
+    prior: str | None = None
+    """Folder of a trained in-context learner."""
 
     def adapt(self, reference: Frame, shots: Frame, labels: NDArray[Any] | None = None) -> KshotAdapted:
         """Fit on the shots and the reference."""
         shown, known = as_frame(shots), as_frame(reference)
         told = np.ones(len(shown), np.int64) if labels is None else np.asarray(labels, np.int64)
-        model = FewShotClassifier(benign_label=0, random_state=self.seed)
+        model = FewShotClassifier(benign_label=0, random_state=self.seed, prior=self.prior)
         return KshotAdapted(model.fit(pl.concat([shown, known]), np.r_[told, np.zeros(len(known), np.int64)]))
 
     def adapt_to(self, episode: Episode) -> KshotAdapted:
         """Adapt to what an episode shows."""
         return self.adapt(episode.reference, episode.shots, episode.shot_labels)
+
+
+class KshotWithPrior(KshotDetector):
+    """`FewShotClassifier` with a prior: one that never saw the corpus it is scored on."""
+
+    name: ClassVar[str] = "kshot-prior"
 
 
 class KshotAdapted(Promising):
