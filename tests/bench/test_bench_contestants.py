@@ -112,7 +112,7 @@ def test_the_detector_is_scored_with_a_prior_that_never_saw_the_corpus(tmp_path:
     )
     plain = roster.contestant("kshot", ["one"], "t").learner().adapt(reference, shots).score(queries)
     assert np.abs(told.learner().adapt(reference, shots).score(queries) - plain).max() > 1e-3
-    with pytest.raises(UserError, match="kshot-prior in .* was trained on corpus one"):
+    with pytest.raises(UserError, match=r"kshot-prior in .* was trained on corpus one"):
         roster.contestant("kshot-prior", ["one", "two"], "t")
     with pytest.raises(UserError, match="in-context is meta-learned and needs weights"):
         Roster(["kshot-prior"])

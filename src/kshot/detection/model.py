@@ -18,6 +18,7 @@ from kshot.detection.neighbours import Neighbours
 from kshot.detection.prior import Context, Prior
 from kshot.detection.reference import Cells, ReferenceScale
 from kshot.detection.text_member import TextMember
+from kshot.learners.reading import LearnerInputError
 
 Floats = NDArray[np.float64]
 _CHUNK_ROWS = 2_000
@@ -237,7 +238,7 @@ class _PriorMember:
         contexts: list[Context | None] = []
         for threat, weight in enumerate(weights, 1):
             own = labels == threat
-            contexts.append(prior.context(reference, support.filter(own)) if weight else None)
+            contexts.append(_context(prior, reference, support.filter(own)) if weight else None)
             if (context := contexts[-1]) is not None:
                 held[benign, threat - 1], held[own, threat - 1] = context.held_out(len(reference))
                 others = ~(benign | own)
@@ -251,6 +252,14 @@ class _PriorMember:
         """(n, T) standardised; 0 of a threat that it is not asked about."""
         none = np.zeros(len(frame))
         return self.standard(np.stack([none if c is None else c.scores(frame) for c in self.contexts], 1))
+
+
+def _context(prior: Prior, reference: pl.DataFrame, shots: pl.DataFrame) -> Context | None:
+    """None where no column can be read by it (dates alone, say)."""
+    try:
+        return prior.context(reference, shots)
+    except LearnerInputError:
+        return None
 
 
 def _side_by_side(standard: Sequence[Floats]) -> Floats:
