@@ -56,6 +56,13 @@ SURFACE = {
             "--where",
         ]
     ),
+    "explain": sorted(
+        [
+            *METER,
+            *"""--alert --alerts-per-day --false-alarm-rate --format -o --output --quiet -q --record --reference
+            --screen --threats --unknown --where""".split(),
+        ]
+    ),
     "data check": ["--quiet", "-q"],
     "data import": ["--from", "--map", "--quiet", "--replace", "--unverified", "-q"],
     "data list": ["--format", "--output", "-o"],

@@ -126,11 +126,11 @@ def scan(
     from kshot.stream.metering import MeterOptions
     from kshot.stream.pipeline import scan as run_scan
 
-    options = _options(false_alarm_rate, alerts_per_day, unknown, screen)
+    options = scan_options(false_alarm_rate, alerts_per_day, unknown, screen)
     messages = Messages(quiet)
     meter_options = MeterOptions(idle_timeout, active_timeout, not no_tunnels)
-    wanted, laboratory, torn = _load(flags.comma_list(threats))
-    records, benign = _read(inputs, reference, meter_options, messages)
+    wanted, laboratory, torn = load_threats(flags.comma_list(threats))
+    records, benign = read_inputs(inputs, reference, meter_options, messages)
     result = run_scan(records, wanted, reference=benign, laboratory=laboratory, where=where, options=options)
     for note in result.notes:
         messages.note(note)
@@ -156,7 +156,8 @@ def scan(
     return 2 if damage else 0
 
 
-def _options(rate: float | None, per_day: float | None, unknown: bool, screen: bool = False) -> ScanOptions:
+def scan_options(rate: float | None, per_day: float | None, unknown: bool, screen: bool = False) -> ScanOptions:
+    """What the flags ask for, if it makes sense."""
     from kshot.errors import UserError
     from kshot.stream.pipeline import ScanOptions
 
@@ -171,7 +172,7 @@ def _options(rate: float | None, per_day: float | None, unknown: bool, screen: b
     return ScanOptions(false_alarm_rate=rate, alerts_per_day=per_day, unknown=unknown, screen=screen)
 
 
-def _load(names: list[str]) -> tuple[list[Threat], Laboratory | None, list[str]]:
+def load_threats(names: list[str]) -> tuple[list[Threat], Laboratory | None, list[str]]:
     """What to look for: the user's threats, the built-in ones (by name, if any are named; the user's go before).
 
     And a line for each of the user's that cannot be read: one torn file must not blind a sensor.
@@ -200,9 +201,10 @@ def _load(names: list[str]) -> tuple[list[Threat], Laboratory | None, list[str]]
     return threats, Laboratory([builtin_threat(name) for name in builtin], builtin_reference()[0], keeper), torn
 
 
-def _read(
+def read_inputs(
     inputs: Sequence[str], reference: Sequence[str] | None, options: MeterOptions, messages: Messages
 ) -> tuple[Records, Records | None]:
+    """The records to judge, and those of the reference if there is one."""
     from kshot.stream.pipeline import read_records
 
     with messages.progress("reading", list(inputs)) as on_progress:

@@ -4,13 +4,26 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from kshot.detection.counterfactual import Change, Counterfactual
+from kshot.detection.explain import Difference, Explanation, Reason
 from kshot.detection.judge import Verdicts, judge
 from kshot.detection.self_reference import Evidence, Witness
 
 if TYPE_CHECKING:
     from kshot.detection.classifier import FewShotClassifier as FewShotClassifier
 
-__all__ = ["Evidence", "FewShotClassifier", "Verdicts", "Witness", "judge"]
+__all__ = [
+    "Change",
+    "Counterfactual",
+    "Difference",
+    "Evidence",
+    "Explanation",
+    "FewShotClassifier",
+    "Reason",
+    "Verdicts",
+    "Witness",
+    "judge",
+]
 
 
 def __getattr__(name: str) -> Any:

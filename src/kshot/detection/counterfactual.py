@@ -69,7 +69,7 @@ def _move(both: pl.DataFrame, columns: list[int], alarms: Alarms) -> NDArray[np.
         tries[np.arange(len(left)), left] = True
         loud, alarm = alarms(_mixed(both, tries))
         best = int(np.argmin(np.where(alarm, loud, loud - 1e12)))
-        moved = tries[best]
+        moved = np.asarray(tries[best])
         if not alarm[best]:
             return moved
         order = np.argsort(loud, kind="stable")
@@ -90,7 +90,7 @@ def _prune(moved: NDArray[np.bool_], both: pl.DataFrame, alarms: Alarms) -> NDAr
         loud, alarm = alarms(_mixed(both, tries))
         if alarm.all():
             return moved
-        moved = tries[int(np.argmin(np.where(alarm, np.inf, loud)))]
+        moved = np.asarray(tries[int(np.argmin(np.where(alarm, np.inf, loud)))])
     return moved
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from kshot.detection.explain import Explanation
 from kshot.detection.frames import BadInputError
 from kshot.detection.panel import Panel
 from kshot.detection.self_reference import Judgement, Witness, judge_by_itself
@@ -38,6 +39,7 @@ class Verdicts:
     _panels: tuple[Panel, ...]
     _panel_of: NDArray[np.intp]
     """(n,) which panel explains each row."""
+    _unknown: bool = False
 
     @property
     def kept_by_screen(self) -> float:
@@ -49,6 +51,12 @@ class Verdicts:
         if self.calibrated == "none":
             return np.zeros(len(self.score), bool)
         return np.asarray(self.p_value <= max(false_alarm_rate, self.attainable) * (1.0 + 1e-12))
+
+    def case(self, row: int, false_alarm_rate: float | None = None, top: int = 3) -> Explanation:
+        """Everything about query `row`; with a rate also what would have to change for it not to alarm."""
+        panel = self._panels[int(self._panel_of[row])]
+        rate = None if self.calibrated == "none" else false_alarm_rate
+        return panel.case(self._queries[row : row + 1], top=top, unknown=self._unknown, rate=rate)
 
     def explain(self, rows: Sequence[int], top: int = 3) -> list[list[str]]:
         """For each of `rows` (indices of queries) the `top` loudest reasons, one line each."""
@@ -92,6 +100,7 @@ def judge(
         return Verdicts([], np.empty(0), np.empty(0), "none", float("nan"), 0.0, queries, (), np.empty(0, np.intp))
     if reference is None:
         return _verdicts(
+            unknown,
             threats,
             judge_by_itself(threats, queries, unknown=unknown, rng=rng, witness=witness, screen=screen),
             queries,
@@ -103,10 +112,10 @@ def judge(
     calibrated: Literal["site", "none"] = "none" if np.isnan(judged.p_values).all() else "site"
     one = np.zeros(len(queries), np.intp)
     attainable = panel.attainable(unknown=unknown)
-    return _verdicts(threats, Judgement(judged, (panel,), one, calibrated, attainable, 0.0), queries)
+    return _verdicts(unknown, threats, Judgement(judged, (panel,), one, calibrated, attainable, 0.0), queries)
 
 
-def _verdicts(threats: Mapping[str, pl.DataFrame], by: Judgement, queries: pl.DataFrame) -> Verdicts:
+def _verdicts(unknown: bool, threats: Mapping[str, pl.DataFrame], by: Judgement, queries: pl.DataFrame) -> Verdicts:
     labels = np.array([*threats, UNKNOWN], dtype=object)
     # With no threats the single column of surprises is that of "unknown", which is then also the first label.
     threat = [str(t) for t in labels[by.judged.best]]
@@ -120,4 +129,5 @@ def _verdicts(threats: Mapping[str, pl.DataFrame], by: Judgement, queries: pl.Da
         queries,
         by.panels,
         by.panel_of,
+        unknown,
     )

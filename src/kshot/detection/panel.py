@@ -8,9 +8,11 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from kshot.detection.case import explain_rows
+from kshot.detection.counterfactual import Alarms
 from kshot.detection.detector import Detector, Judged
 from kshot.detection.distill import Distilled, distill
-from kshot.detection.explain import Explainer
+from kshot.detection.explain import Explainer, Explanation
 from kshot.detection.frames import BadInputError
 
 MAX_REFERENCE = 2_000
@@ -63,13 +65,42 @@ class Panel:
         calibration = self.detector.calibration(unknown=unknown)
         return calibration.attainable if calibration else float("nan")
 
+    def case(
+        self,
+        row: pl.DataFrame,
+        *,
+        top: int,
+        unknown: bool = False,
+        rate: float | None = None,
+        alarms: Alarms | None = None,
+    ) -> Explanation:
+        """All there is to say of one row: why, what it is like, and what would have to change for it not to alarm.
+
+        At the false-alarm `rate`, or as `alarms` has it. Rows like it are told by their place: reference rows as they
+        were given to `fit`, shots counted on from the last of them, threat by threat.
+        """
+
+        def at_rate(rows: pl.DataFrame) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+            judged = self.detector.judge(rows, unknown=unknown)
+            allowed = max(rate or 0.0, self.attainable(unknown=unknown)) * (1.0 + 1e-12)
+            return judged.surprises.max(1), judged.p_values <= allowed
+
+        asked = alarms if rate is None else at_rate
+        shared = row.select(self.detector.support.columns)
+        return explain_rows(
+            self.detector, self._explaining(), shared, self.names, top=top, unknown=unknown, alarms=asked
+        )[0]
+
     def explain(self, rows: pl.DataFrame, threats: Sequence[str], top: int) -> list[list[str]]:
         """The `top` reasons why each row looks like `threats[i]`, one line each."""
+        numbers = np.array([self.names.index(t) + 1 if t in self.names else 0 for t in threats], dtype=np.intp)
+        return [[reason.text for reason in reasons] for reasons in self._explaining().reasons(rows, numbers, top)]
+
+    def _explaining(self) -> Explainer:
         if self._explainer is None:
             model = self.detector.model
             self._explainer = Explainer(model.columns, model.scale, self.detector.support, self.detector.labels)
-        numbers = np.array([self.names.index(t) + 1 if t in self.names else 0 for t in threats], dtype=np.intp)
-        return [[reason.text for reason in reasons] for reasons in self._explainer.reasons(rows, numbers, top)]
+        return self._explainer
 
 
 def _judge_what_passes(detector: Detector, screen: Distilled, queries: pl.DataFrame, unknown: bool) -> Judged:

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from kshot.detection import Evidence, Witness, judge
+from kshot.detection import Evidence, Explanation, Witness, judge
 from kshot.features import settle
 from kshot.intel import is_of_kind
 from kshot.records.threats import Threat
@@ -37,6 +37,8 @@ class Judgement:
     """Share of the records that were taken for an attack and kept out of what calibrates, at most of all groups."""
     explain: Callable[[Sequence[int]], list[list[str]]]
     """Rows -> the three features that speak loudest for each."""
+    case: Callable[[int, float | None], Explanation]
+    """A row, and the rate at which it alarmed -> everything about it."""
     kept_by_screen: float = 1.0
     """Of what would alarm at 1 %, the share that a screen, where there is one, let pass when it was measured."""
 
@@ -94,6 +96,9 @@ def judge_all(
                 reasons.update(zip(mine, verdicts.explain(mine, top=3), strict=True))
         return [reasons[row] for row in rows]
 
+    def case(row: int, rate: float | None) -> Explanation:
+        return told[int(order[row])].case(row, None if rate is None else rate / len(told))
+
     return Judgement(
         threat=names[at],
         score=scores[at],
@@ -102,6 +107,7 @@ def judge_all(
         attainable=float(max(verdicts.attainable for verdicts in told)) * len(told),
         kept_out=max(verdicts.kept_out for verdicts in told),
         explain=explain,
+        case=case,
         kept_by_screen=min(verdicts.kept_by_screen for verdicts in told),
     )
 

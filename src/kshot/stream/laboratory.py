@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from kshot.detection import Explanation
 from kshot.detection.detector import Detector
 from kshot.detection.panel import Panel, stack
 from kshot.features import encode_to_tier, settle
@@ -142,6 +143,10 @@ class Bench:
                     out[row] = lines
         return out
 
+    def case(self, features: pl.DataFrame, rate: float) -> Explanation:
+        """Everything about one record (one row), and what would have to change for it not to alarm at `rate`."""
+        return self._stand(bool(self._has_past(features)[0])).case(features, rate)
+
     def _has_past(self, features: pl.DataFrame) -> NDArray[np.bool_]:
         signs = [name for name in _SIGNS_OF_HISTORY if name in self.columns]
         if not signs:
@@ -206,6 +211,16 @@ class _Stand:
         """Of each record the threat that it is most like, how surprising that is, and whether it is of a kind."""
         judged = detector.judge(settled, unknown=False)
         return judged.best, judged.surprises.max(1), are_of_kinds(self._shots, settled, judged.best)
+
+    def case(self, features: pl.DataFrame, rate: float, top: int = 3) -> Explanation:
+        def alarms(rows: pl.DataFrame) -> tuple[Floats, NDArray[np.bool_]]:
+            _, score, p_value = self.judge(rows)
+            return score, p_value <= max(rate, self.attainable) * (1.0 + 1e-12)
+
+        settled = settle(features.select(self._reference.columns), self._reference)
+        told = self._panel.case(settled, top=top, alarms=alarms)
+        p_value = float(self.judge(settled)[2][0])
+        return replace(told, p_value=p_value, measured_on=round(1.0 / self.attainable) - 1)
 
     def explain(self, features: pl.DataFrame, threats: Sequence[str], top: int) -> list[list[str]]:
         queries = settle(features.select(self._reference.columns), self._reference)

@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from kshot.detection import Explanation
 from kshot.errors import ThreatError, UserError
 from kshot.features import columns_for_tier, encode_to_tier, fingerprint, untold_columns
 from kshot.features.tiers import tier_of_features
@@ -62,6 +63,8 @@ class ScanResult:
     """Lines for the user: what was skipped, and which promise could not be kept."""
     is_ranking: bool = False
     """Whether nothing told alerts from the rest, so that these are the top ranked records."""
+    case: Callable[[int], Explanation] | None = None
+    """A row of `verdicts`, from 0 -> everything about it, and what would have to change for it not to alarm."""
 
 
 def scan(
@@ -122,7 +125,7 @@ def scan(
         }
     )
     alerts = _alerts(verdicts, judged, everything, told)
-    return ScanResult(alerts, verdicts, told.calibrated, told.rate, notes, told.is_ranking)
+    return ScanResult(alerts, verdicts, told.calibrated, told.rate, notes, told.is_ranking, told.case)
 
 
 class _Told:
@@ -139,6 +142,15 @@ class _Told:
         self.is_ranking = False
         self.explain: Callable[[Sequence[int]], list[list[str]]] = lambda rows: [[] for _ in rows]
         self.explain_laboratory = self.explain
+        self.case_judged: Callable[[int], Explanation] | None = None
+        self.case_laboratory: Callable[[int], Explanation] | None = None
+
+    def case(self, row: int) -> Explanation:
+        """Everything about one record."""
+        ask = self.case_laboratory if self.by_laboratory[row] else self.case_judged
+        if ask is None:
+            raise UserError("nothing judged this record")
+        return ask(row)
 
     def reasons(self, rows: Sequence[int]) -> list[list[str]]:
         """Why each of `rows` alarmed."""
@@ -185,6 +197,7 @@ def _judge(
     told.threat, told.score, told.p_value = judgement.threat, judgement.score, judgement.p_value
     told.by_laboratory[:] = False
     told.calibrated, told.rate, told.explain = judgement.calibrated, rate, judgement.explain
+    told.case_judged = lambda row: judgement.case(row, rate)
     told.is_ranking = rate is None
     told.alarm = judgement.alarms(rate) if rate is not None else _top(judgement.score, options.ranked)
     if rate is None:
@@ -212,6 +225,7 @@ def _sight(
     told.explain_laboratory = lambda rows: bench.explain(
         judged.features[list(rows)], [told.threat[row] for row in rows]
     )
+    told.case_laboratory = lambda row: bench.case(judged.features[row : row + 1], rate)
     whose = " and ".join(["built-in threats"] * bool(laboratory.threats) + ["so few records"] * bool(own))
     notes.append(
         f"{whose} are measured on kshot's laboratory, not on your network: no false-alarm rate is promised; "
