@@ -7,6 +7,7 @@ import csv
 import sys
 import time
 from collections import Counter, defaultdict
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -28,10 +29,28 @@ SHIPPED: dict[str, tuple[str, ...]] = {
     "dns-tunnel": ("dns-tunnel",),
     "dns-tunnel/iodine": ("dns-tunnel",),
     "dns-tunnel/dnscat2": ("dns-tunnel",),
-    "web-attack": ("sql-injection", "web-scanner", "http-bruteforce"),
+    "web-attack": ("sql-injection", "web-exploit", "web-scanner", "http-bruteforce"),
 }
-"""Families of the captures' labels whose threat ships, and its right names. Of web attacks only SQL injection, scanners
-and password guessing ship: the others count as missed."""
+"""Families of the captures' labels whose threat ships, and its right names."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What is said of one capture."""
+
+    path: str
+    family: str
+    """Of its label; empty if benign."""
+    flows: int
+    told: Counter[str]
+    """Alerted flows by threat."""
+    looks: Counter[str]
+    """What alerted flows look like; all flows where none alerted."""
+
+    @property
+    def is_right(self) -> bool:
+        """Whether most of its alerted flows bear a right name."""
+        return bool(self.told) and self.told.most_common(1)[0][0] in SHIPPED.get(self.family, ())
 
 
 def main() -> None:
@@ -44,8 +63,8 @@ def main() -> None:
         sys.exit(0)
     began = time.perf_counter()
     laboratory = Laboratory(builtin_threats(), builtin_reference()[0])
-    families: dict[str, list[tuple[str, bool, Counter[str], int]]] = defaultdict(list)
-    benign: list[tuple[str, int, Counter[str]]] = []
+    families: dict[str, list[Judged]] = defaultdict(list)
+    benign: list[Judged] = []
     rows, captures = _read(labels)
     # Every record is judged by itself, so all captures may be judged at once.
     features = pl.concat(captures)
@@ -54,13 +73,11 @@ def main() -> None:
     ends = np.cumsum([capture.height for capture in captures])
     for row, capture, end in zip(rows, captures, ends, strict=True):
         mine = slice(end - capture.height, end)
-        flows = Counter(sighting.threat[mine][alarms[mine]].tolist())
-        if row["verdict"] == "benign":
-            benign.append((row["path"], capture.height, flows))
-        else:
-            loudest = flows.most_common(1)[0][0] if flows else ""
-            right = loudest in SHIPPED.get(row["family"], ())
-            families[row["family"]].append((row["path"], right, flows, capture.height))
+        told = Counter(sighting.threat[mine][alarms[mine]].tolist())
+        is_benign = row["verdict"] == "benign"
+        looks = _looks(capture.filter(alarms[mine]) if told else capture)
+        judged = Judged(row["path"], "" if is_benign else row["family"], capture.height, told, looks)
+        (benign if is_benign else families[row["family"]]).append(judged)
     _tell_families(families)
     _tell_benign(benign, whole=options.list)
     print(f"\n{len(rows)} captures with a flow in {time.perf_counter() - began:.0f} s")
@@ -79,36 +96,60 @@ def _read(labels: Path) -> tuple[list[dict[str, str]], list[pl.DataFrame]]:
     return rows, captures
 
 
-def _tell_families(families: dict[str, list[tuple[str, bool, Counter[str], int]]]) -> None:
+def _looks(features: pl.DataFrame) -> Counter[str]:
+    """Flows in words: transport or service, whether answered, and how the connection stood."""
+    spoken = pl.col("service").cast(pl.String)
+    words = pl.concat_str(
+        pl.when(spoken.is_in(["none", "unknown"])).then(pl.col("transport").cast(pl.String)).otherwise(spoken),
+        pl.when(pl.col("transport") == "tcp")
+        .then(pl.lit(" ") + pl.col("connection_state").cast(pl.String))
+        .when(pl.col("is_answered"))
+        .then(pl.lit(" answered"))
+        .otherwise(pl.lit(" unanswered")),
+        ignore_nulls=True,
+    )
+    return Counter(features.select(words).to_series().to_list())
+
+
+def _named(counts: Counter[str], most: int = 3) -> str:
+    return ", ".join(f"{name} {count:,}" for name, count in counts.most_common(most))
+
+
+def _tell_families(families: dict[str, list[Judged]]) -> None:
     print("| family | captures | alerted | right name | threats alerted, in flows |\n|---|---|---|---|---|")
     shipped = found = 0
     for family, captures in sorted(families.items(), key=lambda item: (item[0] not in SHIPPED, item[0])):
-        right = sum(good for _, good, _, _ in captures)
-        alerted = sum(bool(flows) for _, _, flows, _ in captures)
-        total = sum((flows for _, _, flows, _ in captures), Counter())
-        named = ", ".join(f"{name} {count:,}" for name, count in total.most_common(4))
+        right = sum(capture.is_right for capture in captures)
+        alerted = sum(bool(capture.told) for capture in captures)
+        total = sum((capture.told for capture in captures), Counter())
         if family in SHIPPED:
             shipped, found = shipped + len(captures), found + right
-        print(f"| {family} | {len(captures)} | {alerted} | {right if family in SHIPPED else '-'} | {named} |")
-    print(f"\nright name in {found} of {shipped} captures whose family ships ({found / max(shipped, 1):.0%}). Missed:")
+        count = right if family in SHIPPED else "-"
+        print(f"| {family} | {len(captures)} | {alerted} | {count} | {_named(total, 4)} |")
+    print(
+        f"\nright name in {found} of {shipped} captures whose family ships ({found / max(shipped, 1):.0%}). Missed:\n"
+    )
+    print("| capture | flows | what was said | what its flows are |\n|---|---|---|---|")
     for family, captures in sorted(families.items()):
-        for path, good, flows, count in captures:
-            if family in SHIPPED and not good:
-                named = ", ".join(f"{name} {n}" for name, n in flows.most_common(3)) or "no alert"
-                print(f"- {Path(path).name} ({family}, {count} flows): {named}")
+        for capture in captures:
+            if family in SHIPPED and not capture.is_right:
+                said = _named(capture.told) or "nothing"
+                print(
+                    f"| {Path(capture.path).name} ({family}) | {capture.flows:,} | {said} | {_named(capture.looks)} |"
+                )
 
 
-def _tell_benign(benign: list[tuple[str, int, Counter[str]]], *, whole: bool) -> None:
-    flows = sum(count for _, count, _ in benign)
-    alarmed = sum(sum(told.values()) for _, _, told in benign)
-    loud = sorted((item for item in benign if item[2]), key=lambda item: -sum(item[2].values()))
+def _tell_benign(benign: list[Judged], *, whole: bool) -> None:
+    flows = sum(capture.flows for capture in benign)
+    alarmed = sum(capture.told.total() for capture in benign)
+    loud = sorted((capture for capture in benign if capture.told), key=lambda capture: -capture.told.total())
     print(
         f"\nbenign: {alarmed:,} of {flows:,} flows alerted ({alarmed / max(flows, 1):.2%}), in {len(loud)} of "
-        f"{len(benign)} captures:"
+        f"{len(benign)} captures:\n"
     )
-    for path, count, told in loud if whole else loud[:15]:
-        named = ", ".join(f"{name} {n}" for name, n in told.most_common(3))
-        print(f"- {Path(path).name} ({count} flows): {named}")
+    print("| capture | flows | alerted | what these flows are |\n|---|---|---|---|")
+    for capture in loud if whole else loud[:15]:
+        print(f"| {Path(capture.path).name} | {capture.flows:,} | {_named(capture.told)} | {_named(capture.looks)} |")
 
 
 if __name__ == "__main__":

@@ -47,10 +47,20 @@ def deeds(told: dict[str, Any]) -> pl.Expr:
     """Which flows of a run are the deed of a threat of threats.toml, not what prepares or answers it.
 
     With `least_bytes` only those that carry so much either way: a bulk transfer's own control connection is no bulk.
+    With `open_ports` only those that were not refused or ignored: closed ports are a port scan's business.
     """
     of_it = pl.col("label").is_in(told["labels"]) & (pl.col("part") == "attack")
-    carried = pl.max_horizontal("ip_bytes_from_orig", "ip_bytes_from_resp") >= told.get("least_bytes", 0)
-    return (of_it & carried).fill_null(False)
+    of_it &= pl.max_horizontal("ip_bytes_from_orig", "ip_bytes_from_resp") >= told.get("least_bytes", 0)
+    if told.get("open_ports"):
+        of_it &= ~pl.col("connection_state").cast(pl.String).is_in(["S0", "REJ"])
+    return of_it.fill_null(False)
+
+
+def lessons(told: dict[str, Any]) -> pl.Expr:
+    """Which of these teach: with `speaks` those of that service; a tool's empty connection is like anybody's."""
+    if "speaks" not in told:
+        return deeds(told)
+    return deeds(told) & pl.col("service").cast(pl.String).is_in(told["speaks"])
 
 
 def shots_of(runs: list[pl.DataFrame], told: dict[str, Any], rng: np.random.Generator) -> pl.DataFrame:
@@ -62,7 +72,7 @@ def shots_of(runs: list[pl.DataFrame], told: dict[str, Any], rng: np.random.Gene
     groups = []
     for run in runs:
         for label in told["labels"]:
-            chosen = run.filter(deeds(told) & (pl.col("label") == label)).drop(LABELS)
+            chosen = run.filter(lessons(told) & (pl.col("label") == label)).drop(LABELS)
             distinct = chosen.unique(maintain_order=True)
             groups += [distinct] if distinct.height else []
     groups.sort(key=len)

@@ -24,6 +24,8 @@ def run_of(**counts: int) -> pl.DataFrame:
         {
             "ip_bytes_from_orig": np.arange(n, dtype=np.float32) * 1000,
             "ip_bytes_from_resp": np.zeros(n, np.float32),
+            "connection_state": ["REJ" if row % 3 == 2 else "SF" for row in range(n)],
+            "service": ["http" if row % 2 else "none" for row in range(n)],
             "label": labels,
             "part": ["support" if row % 5 == 4 else "attack" for row in range(n)],
             "tool": "",
@@ -36,6 +38,13 @@ def test_only_the_deed_itself_counts() -> None:
     assert run.select(threats.deeds({"labels": ["guess"]})).to_series().sum() == 8
     heavy = run.filter(threats.deeds({"labels": ["guess"], "least_bytes": 5000}))
     assert heavy["ip_bytes_from_orig"].to_list() == [5000.0, 6000.0, 7000.0, 8000.0]
+
+
+def test_closed_ports_and_empty_connections_teach_nothing_where_so_told() -> None:
+    run = run_of(guess=10, benign=5)
+    told = {"labels": ["guess"], "open_ports": True, "speaks": ["http"]}
+    assert run.filter(threats.deeds(told))["ip_bytes_from_orig"].to_list() == [0.0, 1000.0, 3000.0, 6000.0, 7000.0]
+    assert run.filter(threats.lessons(told))["ip_bytes_from_orig"].to_list() == [1000.0, 3000.0, 7000.0]
 
 
 def test_no_tool_drowns_another_among_the_shots() -> None:
