@@ -131,14 +131,14 @@ def test_a_pool_is_for_those_that_make_use_of_it(tmp_path: Path) -> None:
     cells = cells_of(PROTOCOLS["unlabelled-pool"], [table], [5], 1, ["iid"], [])
     units = units_of(cells, named, Roster(["forest-in-the-loop", "logistic"], tmp_path / "w"))
     assert [(unit.cell.split, unit.contestant.name) for unit in units] == [
-        ("iid", "forest-in-the-loop"),
-        ("iid", "logistic"),
+        ("iid, without a pool", "forest-in-the-loop"),
+        ("iid, without a pool", "logistic"),
         ("iid, with a pool", "forest-in-the-loop"),
     ]
     run = run_units(units, named, Cache(tmp_path / "cache"))
     rows = results_frame(run.rows)
     assert not run.failures and len(rows) == 3
-    forests = rows.filter(pl.col("learner") == "forest-in-the-loop").sort("split")
+    forests = rows.filter(pl.col("learner") == "forest-in-the-loop").sort("split", descending=True)
     assert forests["auroc"][0] != forests["auroc"][1], "the pool was looked at"
     sections = sections_of(rows, measures_frame(run.rows), ["unlabelled-pool"])
     (section,) = [s for s in sections if s.name.startswith("pool-")]

@@ -21,8 +21,8 @@ CALIBRATION_REFERENCE = 5000
 LARGE_REFERENCE = 20_000
 """What a promise of 1e-3 is measured with, on the tables that have so many benign rows."""
 LARGE_QUERIES = 5000
-WITH_POOL = ", with a pool"
-"""After the name of a split: unlabelled rows of the site were given as well."""
+WITH_POOL, WITHOUT_POOL = ", with a pool", ", without a pool"
+"""After the name of a split: whether unlabelled rows of the site were given as well."""
 _NOISE: tuple[tuple[str, dict[str, float]], ...] = (
     ("", {}),
     (", one wrong shot", {"n_wrong_shots": 1}),
@@ -154,7 +154,8 @@ def _pool(tables: Sequence[LabelledTable], shape: TaskShape, repetition: int, sk
         return replace(shape, n_benign_queries=max(1, min(shape.n_benign_queries, spare)))
 
     for table, told in _usable(tables, wanted, skipped):
-        yield _cell("pool", table, shape.split, told, repetition)
+        # Not the headline's episodes: fewer benign rows are asked.
+        yield _cell("pool", table, shape.split + WITHOUT_POOL, told, repetition)
         yield _cell("pool", table, shape.split + WITH_POOL, told, repetition)
 
 

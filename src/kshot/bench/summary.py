@@ -9,7 +9,7 @@ import polars as pl
 
 from kshot.bench.bootstrap import Estimate, Paired
 from kshot.bench.contestants import BLIND, PEERS
-from kshot.bench.protocols import WITH_POOL
+from kshot.bench.protocols import WITH_POOL, WITHOUT_POOL
 from kshot.bench.ranks import Ranking, paired_p, rank_learners, table_means
 from kshot.bench.results import METRICS
 
@@ -248,10 +248,11 @@ def _site_change(results: pl.DataFrame) -> Iterator[Section]:
 
 def _with_pool(results: pl.DataFrame) -> Iterator[Section]:
     """R@1% with a pool of unlabelled records beside that without, on the same episodes."""
-    pooled = pl.col("split").str.ends_with(WITH_POOL)
-    given = results.filter(pooled).with_columns(pl.col("split").str.strip_suffix(WITH_POOL))
-    key = ["split", "k", "learner", "corpus", *_EPISODE]
-    both = given.join(results.filter(~pooled), on=key, suffix="_without")
+    given, plain = (
+        results.filter(pl.col("split").str.ends_with(end)).with_columns(pl.col("split").str.strip_suffix(end))
+        for end in (WITH_POOL, WITHOUT_POOL)
+    )
+    both = given.join(plain, on=["split", "k", "learner", "corpus", *_EPISODE], suffix="_without")
     metrics = (MAIN_METRIC, "average_precision")
     values = [name for metric in metrics for name in (f"{metric}_without", metric)]
     means = nested_means(both, values, ["split", "k", "learner"]).sort("split", "k", "learner")
