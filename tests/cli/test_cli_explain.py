@@ -1,4 +1,4 @@
-"""`kshot explain` with real files: what it tells of an alert, checked by scanning again, and every wrong question."""
+"""`kshot explain` with real files: what it tells, checked by scanning again; wrong questions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One row's whole case: how far out, unlike what, and the fewest columns that keep it from alarming."""
+"""One row's case: how far out, unlike what, and the fewest columns that keep it from alarming."""
 
 from __future__ import annotations
 

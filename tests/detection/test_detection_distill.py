@@ -1,4 +1,4 @@
-"""Distilled trees: what they let pass, what they lose, and that no promise breaks where they look first."""
+"""Distilled trees: what they let pass, what they lose, and that no promise breaks by them."""
 
 from __future__ import annotations
 

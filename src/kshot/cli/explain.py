@@ -1,4 +1,4 @@
-"""`kshot explain`: one alert of a scan, or one record: why, how sure, and what would have to change."""
+"""`kshot explain`: one alert or record: why, how sure, and what would have to change."""
 
 from __future__ import annotations
 

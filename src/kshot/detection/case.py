@@ -1,4 +1,4 @@
-"""One row's case, whole: what speaks, what it is like, how sure that is, and what would have to change."""
+"""One row's whole case: what speaks, what it is like, how sure that is, what would have to change."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What would have to change for a row not to alarm: the fewest columns as a benign row of the reference has them."""
+"""What would have to change for a row not to alarm: the fewest columns, as a benign row has them."""
 
 from __future__ import annotations
 

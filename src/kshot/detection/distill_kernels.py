@@ -1,4 +1,4 @@
-"""Small boosted trees, all of one depth: growing them on binned columns, and walking rows down them."""
+"""Small boosted trees of one depth: grown on binned columns, and rows walked down them."""
 
 from __future__ import annotations
 

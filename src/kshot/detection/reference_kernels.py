@@ -1,4 +1,4 @@
-"""Values looked up among the reference's, and rows' nearest reference rows: the two loops before any member speaks."""
+"""Values looked up among the reference's, and rows' nearest reference rows."""
 
 from __future__ import annotations
 
