@@ -10,7 +10,7 @@ from typing import Any
 import llvmlite.binding as llvm  # type: ignore[import-untyped]
 import numba
 import numpy as np
-from llvmlite import ir  # type: ignore[import-untyped]
+from llvmlite import ir
 from numba.core import cgutils, codegen, event
 from numba.core.registry import cpu_target
 from numba.core.typing.typeof import typeof_impl
@@ -53,6 +53,8 @@ class _Unfinished(codegen.JITCodeLibrary):  # type: ignore[misc]
 
     numba does all three for every function, and links and optimises it once more in each caller.
     """
+
+    _shared_module: Any
 
     def _optimize_functions(self, module: Any) -> None:
         module.data_layout = self._codegen._data_layout
