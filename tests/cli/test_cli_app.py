@@ -78,6 +78,28 @@ SURFACE = {
         --model-set --n-way --out --pseudo-share --quiet --replace --resume --seed --set --steps --table --validate
         -q""".split()
     ),
+    "watch": sorted(
+        [
+            *METER,
+            "--alerts-per-hour",
+            "--batch-seconds",
+            "--captures",
+            "--duration",
+            "--eve",
+            "--false-alarm-rate",
+            "--metrics",
+            "--output",
+            "--reference",
+            "--stats",
+            "--store",
+            "--threats",
+            "--zeek",
+        ]
+    ),
+    "alerts list": ["--format", "--last", "--open", "--output", "--store", "--threat", "-o"],
+    "alerts show": ["--store"],
+    "alerts label": ["--note", "--store", "--threat"],
+    "alerts undo": ["--store"],
     "threats list": ["--format", "--output", "-o"],
     "threats show": [],
     "threats remove": [],
@@ -113,6 +135,9 @@ def test_the_surface_changes_only_on_purpose() -> None:
         ["flows"],
         ["learn"],
         ["scan"],
+        ["watch"],
+        ["alerts", "list"],
+        ["alerts", "label"],
         ["doctor"],
         ["threats", "list"],
         ["threats", "show"],
@@ -128,11 +153,11 @@ def test_help_has_examples(run: Run, verb: list[str]) -> None:
     assert "Example" in ran.out or not verb
 
 
-@pytest.mark.parametrize("flag", ["--help", "--version", "flows --help", "scan --help", "learn --help"])
+@pytest.mark.parametrize("flag", ["--help", "--version", "flows --help", "scan --help", "learn --help", "watch --help"])
 def test_help_is_instant(flag: str) -> None:
     code = (
         "import sys; from kshot.cli import main; main(sys.argv[1:]); "
-        "heavy = {'numba', 'polars', 'sklearn', 'numpy', 'scipy'} & set(sys.modules); "
+        "heavy = {'numba', 'polars', 'sklearn', 'numpy', 'scipy', 'sqlalchemy'} & set(sys.modules); "
         "sys.exit(f'loaded {heavy}' if heavy else 0)"
     )
     ran = subprocess.run([sys.executable, "-c", code, *flag.split()], capture_output=True, text=True, check=False)
@@ -157,6 +182,12 @@ def test_version(run: Run) -> None:
         (["scan", "x", "--false-alarm-rate", "2"], "is not between 0 and 1"),
         (["scan", "x", "--false-alarm-rate", "nan"], "is not between 0 and 1"),
         (["scan", "x", "--alerts-per-day", "0"], "is not above 0"),
+        (["watch"], "give one of --zeek DIR, --eve PATH, --captures DIR, or -"),
+        (["watch", "-", "--eve", "x"], "give one of --zeek DIR"),
+        (["watch", "-", "--metrics", "no"], "is no [HOST:]PORT"),
+        (["watch", "--zeek", "/nowhere"], "is no folder"),
+        (["alerts", "show", "7"], "there is no alert 7; see: kshot alerts list"),
+        (["alerts", "label", "7", "evil"], "see: kshot alerts label --help"),
         (["scan", "x", "--false-alarm-rate", "0.1", "--alerts-per-day", "5"], "give one"),
     ],
 )

@@ -140,7 +140,7 @@ class ZeekFolder:
 
     def _bookmark(self) -> Bookmark:
         places = {log: tail.place() for log, tail in self._tails.items()}
-        return Bookmark(json.dumps(places | {"conn": self._conn}), self._facts.pack, self._facts.version)
+        return Bookmark(json.dumps(places | {"conn": self._conn}), self._facts.packer(), self._facts.version)
 
     def _archives(self) -> list[Path]:
         try:
@@ -205,7 +205,7 @@ class EveFile:
         self._problems.take(chunk, result.lines, result.problems)
         self._facts.add(result.facts)
         frame = self._facts.join(result.flows if result.flows.height else no_flows())
-        bookmark = Bookmark(json.dumps(self._tail.place()), self._facts.pack, self._facts.version)
+        bookmark = Bookmark(json.dumps(self._tail.place()), self._facts.packer(), self._facts.version)
         return Piece(frame, bookmark)
 
     def problems(self) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from io import BytesIO
 
 import polars as pl
@@ -21,7 +21,7 @@ class PendingFacts:
 
     def __init__(self, most_rows: int = MOST_ROWS) -> None:
         self.version = 0
-        """Changes whenever `pack` would give other bytes."""
+        """Changes whenever a `packer` would make other bytes."""
         self.dropped = 0
         """Facts that had to go."""
         self._most_rows = most_rows
@@ -65,15 +65,20 @@ class PendingFacts:
         """Which of `uids` have no facts here."""
         return uids.filter(~uids.is_in(self._waiting["log_uid"].implode()))
 
-    def pack(self) -> bytes:
-        """Everything that waits, as bytes."""
-        if not self._waiting.height:
-            return b""
-        buffer = BytesIO()
-        self._waiting.write_ipc(buffer, compression="zstd")
-        return buffer.getvalue()
+    def packer(self) -> Callable[[], bytes]:
+        """What makes bytes of everything that waits now, whenever it is called."""
+        waiting = self._waiting
+        return lambda: _pack(waiting)
 
     def unpack(self, data: bytes) -> None:
-        """Take what `pack` gave."""
+        """Take what a `packer` made."""
         self._waiting = pl.read_ipc(BytesIO(data)) if data else _EMPTY
         self.version += 1
+
+
+def _pack(waiting: pl.DataFrame) -> bytes:
+    if not waiting.height:
+        return b""
+    buffer = BytesIO()
+    waiting.write_ipc(buffer, compression="zstd")
+    return buffer.getvalue()

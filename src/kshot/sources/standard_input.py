@@ -106,7 +106,7 @@ class StandardInput:
             "head": digest(self._head, len(self._head)), "head_bytes": len(self._head), "offset": self._offset,
             "lines": self._lines, "kind": self._kind,
         }  # fmt: skip
-        return Piece(frame, Bookmark(json.dumps(position), self._facts.pack, self._facts.version))
+        return Piece(frame, Bookmark(json.dumps(position), self._facts.packer(), self._facts.version))
 
     def _frame(self, chunk: Chunk) -> pl.DataFrame:
         if self._kind == "flows":

@@ -1,0 +1,331 @@
+"""`kshot watch`: follows logs, dropped captures or standard input, and keeps alerts as they grow."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from kshot.cli import flags
+
+if TYPE_CHECKING:
+    from kshot.records.kept import KeptAlert
+    from kshot.sources.following import FollowedSource
+    from kshot.store.alerts import AlertStore
+    from kshot.stream.standing import StandingDetector
+    from kshot.stream.watching import Watch
+
+_SOURCE, _CALIBRATION, _OPERATION = "Source (one of these)", "Calibration", "Operation"
+_STATS_SECONDS = 5.0
+
+Store = Annotated[
+    str | None,
+    typer.Option(
+        "--store",
+        metavar="URL",
+        envvar="KSHOT_STORE",
+        help="Where alerts are kept: sqlite:///FILE or postgresql://...; default: a file in KSHOT_HOME.",
+        rich_help_panel=_OPERATION,
+    ),
+]
+
+
+def watch(
+    stdin: Annotated[
+        str | None, typer.Argument(metavar="[-]", help="Follow JSON lines on standard input.", show_default=False)
+    ] = None,
+    zeek: Annotated[
+        Path | None,
+        typer.Option("--zeek", metavar="DIR", help="Follow the logs that Zeek writes here.", rich_help_panel=_SOURCE),
+    ] = None,
+    eve: Annotated[
+        Path | None,
+        typer.Option("--eve", metavar="PATH", help="Follow this EVE file of Suricata's.", rich_help_panel=_SOURCE),
+    ] = None,
+    captures: Annotated[
+        Path | None,
+        typer.Option("--captures", metavar="DIR", help="Read captures dropped here.", rich_help_panel=_SOURCE),
+    ] = None,
+    threats: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--threats", metavar="NAME,...", help="Only these; default: all that were taught, and the built-in ones."
+        ),
+    ] = None,
+    reference: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--reference",
+            metavar="FILE",
+            help="Benign records of this network (may be repeated); default: kshot's laboratory.",
+            rich_help_panel=_CALIBRATION,
+        ),
+    ] = None,
+    false_alarm_rate: Annotated[
+        float | None,
+        typer.Option(
+            "--false-alarm-rate",
+            metavar="P",
+            help="The chance that a benign record raises any alert; default 0.001.",
+            rich_help_panel=_CALIBRATION,
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            metavar="FILE",
+            help="Append each new alert as a line of JSON, beside keeping it in the store.",
+            rich_help_panel=_OPERATION,
+        ),
+    ] = None,
+    stats: Annotated[
+        Path | None,
+        typer.Option("--stats", metavar="FILE", help="Write counters here as JSON.", rich_help_panel=_OPERATION),
+    ] = None,
+    duration: Annotated[
+        float | None,
+        typer.Option("--duration", metavar="S", min=0.0, help="Stop after S seconds.", rich_help_panel=_OPERATION),
+    ] = None,
+    metrics: Annotated[
+        str | None,
+        typer.Option(
+            "--metrics",
+            metavar="[HOST:]PORT",
+            help="Serve /metrics (Prometheus) and /healthz there; HOST is 127.0.0.1 unless told.",
+            rich_help_panel=_OPERATION,
+        ),
+    ] = None,
+    store: Store = None,
+    batch_seconds: Annotated[
+        float,
+        typer.Option(
+            "--batch-seconds", metavar="S", min=0.01, help="Judge what came in S seconds.", rich_help_panel=_OPERATION
+        ),
+    ] = 1.0,
+    alerts_per_hour: Annotated[
+        int,
+        typer.Option(
+            "--alerts-per-hour",
+            metavar="N",
+            min=1,
+            help="Beyond N new alerts an hour, further parties of a threat share one.",
+            rich_help_panel=_OPERATION,
+        ),
+    ] = 1_000,
+    idle_timeout: flags.IdleTimeout = 120.0,
+    active_timeout: flags.ActiveTimeout = 1800.0,
+    no_tunnels: flags.NoTunnels = False,
+) -> int:
+    """Find threats in what goes on now; alerts grow while their parties go on, and are kept in a store.
+
+    It prints "ready" when it listens, logs JSON lines on stderr, and stops gracefully on INT and TERM. Started again
+    it goes on where it stopped, even if it was killed. Look at what it found with kshot alerts.
+
+    [bold]Examples[/]
+
+    kshot watch --zeek /opt/zeek/logs/current --reference quiet-week/
+
+    kshot watch --captures /var/spool/pcap --stats /run/kshot.json --metrics 9109
+
+    tail -F eve.json | kshot watch -
+    """
+    from kshot.errors import UserError
+    from kshot.features import columns_for_tier
+    from kshot.records.columns import Tier
+    from kshot.store import kshot_home
+    from kshot.store.alerts import AlertStore
+    from kshot.store.database import default_url
+    from kshot.stream.growing import GrowingOptions
+    from kshot.stream.metering import MeterOptions
+    from kshot.stream.watching import Watch, WatchOptions
+
+    if false_alarm_rate is not None and not 0 < false_alarm_rate < 1:
+        raise UserError(f"--false-alarm-rate {false_alarm_rate:g} is not between 0 and 1")
+    meter_options = MeterOptions(idle_timeout, active_timeout, not no_tunnels)
+    source = _source(stdin, zeek, eve, captures, meter_options)
+    address = _address(metrics) if metrics is not None else None
+    kept = AlertStore(store or default_url(kshot_home()))
+    try:
+        fit, version = _teaching(flags.comma_list(threats), reference, false_alarm_rate, meter_options, kept)
+        options = WatchOptions(batch_seconds=batch_seconds, growing=GrowingOptions(most_alerts_an_hour=alerts_per_hour))
+        with _alert_lines(output) as on_alert:
+            columns = None if stdin else columns_for_tier(Tier.PACKETS if captures is not None else Tier.ZEEK)
+            watch = Watch(
+                source, kept, fit, log=_log, version=version, on_alert=on_alert, options=options, columns=columns
+            )
+            watch.prepare()
+            with _signals(watch), _side_jobs(watch, stats, address):
+                print("ready", flush=True)  # noqa: T201
+                watch.run(duration)
+        _log("stopped", **{name: watch.stats()[name] for name in ("records", "alerts", "flows_shed")})
+    finally:
+        kept.close()
+    return 0
+
+
+def _source(
+    stdin: str | None, zeek: Path | None, eve: Path | None, captures: Path | None, meter: Any
+) -> FollowedSource:
+    """The one source that was asked for."""
+    from kshot.errors import UserError
+    from kshot.sources.capture_folder import CaptureFolder
+    from kshot.sources.followed_logs import EveFile, ZeekFolder
+    from kshot.sources.standard_input import StandardInput
+    from kshot.stream.followed_captures import FollowedCaptures
+
+    asked = [one for one in (stdin, zeek, eve, captures) if one is not None]
+    if len(asked) != 1 or stdin not in (None, "-"):
+        raise UserError("give one of --zeek DIR, --eve PATH, --captures DIR, or - for JSON lines on standard input")
+    if zeek is not None:
+        return ZeekFolder(zeek)
+    if eve is not None:
+        return EveFile(eve)
+    if captures is not None:
+        return FollowedCaptures(CaptureFolder(captures), meter)
+    return StandardInput()
+
+
+def _teaching(
+    names: list[str], reference: list[str] | None, rate: float | None, meter: Any, kept: AlertStore
+) -> tuple[Callable[[Sequence[str]], StandingDetector], Callable[[], object]]:
+    """How a detector is fitted for the columns of the stream, and what tells that it must be fitted anew."""
+    from kshot.cli.scan import load_threats
+    from kshot.errors import UserError
+    from kshot.store.labels import LabelStore
+    from kshot.stream.pipeline import ScanOptions, read_records
+    from kshot.stream.standing import StandingDetector, Teaching
+
+    labels = LabelStore(kept)
+    threats, laboratory, torn = load_threats(names)
+    for line in torn:
+        _log("threat_damaged", what=line)
+    benign = read_records(reference, meter) if reference else None
+    if benign is not None and benign.kind != "flow":
+        raise UserError("--reference holds table rows; kshot watch judges flows: give captures, logs or flows")
+    options = ScanOptions(false_alarm_rate=rate)
+
+    def fit(columns: Sequence[str]) -> StandingDetector:
+        return StandingDetector(Teaching(threats, laboratory, benign, labels.standing(), options), columns)
+
+    return fit, labels.version
+
+
+def _log(event: str, **facts: Any) -> None:
+    """One line of JSON on stderr."""
+    from kshot.cli.clean import clean_json
+
+    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
+    line = clean_json(json.dumps({"time": now, "event": event, **facts}, ensure_ascii=False, default=str))
+    try:
+        print(line, file=sys.stderr, flush=True)  # noqa: T201
+    except OSError:
+        pass  # a log that nobody reads any more must not end the watch
+
+
+@contextmanager
+def _alert_lines(output: Path | None) -> Iterator[Callable[[KeptAlert], None]]:
+    """What tells of new alerts: on stderr, and as lines appended to a file."""
+    from kshot.cli.alerts import as_json
+    from kshot.store import output_error
+
+    file = None
+    if output is not None:
+        try:
+            file = output.open("a", encoding="utf-8")
+        except OSError as error:
+            raise output_error(output, error) from error
+
+    def tell(alert: KeptAlert) -> None:
+        _log("alert", id=alert.id, threat=alert.threat, originator=alert.originator, responder=alert.responder)
+        if file is not None:
+            try:
+                file.write(as_json(alert) + "\n")
+                file.flush()
+            except OSError as error:
+                _log("output_failed", why=str(output_error(output or "", error)))
+
+    try:
+        yield tell
+    finally:
+        if file is not None:
+            file.close()
+
+
+@contextmanager
+def _signals(watch: Watch) -> Iterator[None]:
+    """INT and TERM stop the watch after the batch at hand."""
+    old = {}
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGINT, signal.SIGTERM):
+            old[number] = signal.signal(number, lambda *_: watch.stop())
+    try:
+        yield
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _side_jobs(watch: Watch, stats: Path | None, address: tuple[str, int] | None) -> Iterator[None]:
+    """Write the statistics now and then, and serve them, while the watch runs."""
+    over = threading.Event()
+    threads = []
+    if stats is not None:
+        _write_stats(watch, stats)
+        threads.append(threading.Thread(target=_keep_stats, args=(watch, stats, over), daemon=True))
+    server = None
+    if address is not None:
+        from kshot.cli.metrics import serve_metrics
+
+        server = serve_metrics(watch.stats, *address)
+        _log("serving", host=address[0], port=server.server_address[1])
+        threads.append(threading.Thread(target=server.serve_forever, daemon=True))
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        if server is not None:
+            server.shutdown()
+            server.server_close()
+        for thread in threads:
+            thread.join(5.0)
+        if stats is not None:
+            _write_stats(watch, stats)
+
+
+def _keep_stats(watch: Watch, stats: Path, over: threading.Event) -> None:
+    from kshot.errors import OutputError
+
+    while not over.wait(_STATS_SECONDS):
+        try:
+            _write_stats(watch, stats)
+        except OutputError as error:
+            _log("stats_failed", why=str(error))
+
+
+def _write_stats(watch: Watch, stats: Path) -> None:
+    from kshot.store import whole_file
+
+    with whole_file(stats) as whole:
+        whole.path.write_text(json.dumps(watch.stats()) + os.linesep)
+
+
+def _address(told: str) -> tuple[str, int]:
+    from kshot.errors import UserError
+
+    host, _, port = told.rpartition(":")
+    if not port.isdigit() or int(port) > 65_535:
+        raise UserError(f"--metrics {told!r} is no [HOST:]PORT; give a port such as 9109")
+    return host.strip("[]") or "127.0.0.1", int(port)

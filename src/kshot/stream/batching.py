@@ -1,0 +1,103 @@
+"""A bounded queue between who reads and who judges, and batches by size or time."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Literal
+
+from kshot.records.streams import Piece
+
+MOST_BATCH_RECORDS = 8_192
+MOST_QUEUED_RECORDS = 65_536
+BATCH_SECONDS = 1.0
+
+
+class PieceQueue:
+    """Holds pieces until they are judged; full, it makes the reader wait or sheds what comes, and counts either.
+
+    policy: "wait" for sources that keep what is not read (files, pipes); "shed" for those that do not. A piece that is
+    shed is gone with its bookmark, so the next bookmark goes past it: what was shed stays shed after a restart.
+    """
+
+    def __init__(
+        self,
+        most_records: int = MOST_QUEUED_RECORDS,
+        policy: Literal["wait", "shed"] = "wait",
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.shed_records = 0
+        """Left out because the queue was full."""
+        self.waits = 0
+        """How often the reader had to wait."""
+        self.queued_records = 0
+        self._most_records = most_records
+        self._policy = policy
+        self._clock = clock
+        self._pieces: deque[Piece] = deque()
+        self._changed = threading.Condition()
+        self._over = False
+
+    def put(self, piece: Piece, give_up: Callable[[], bool] = lambda: False) -> bool:
+        """Add a piece; False if it was shed, or if `give_up` said so while waiting for room."""
+        records = piece.frame.height
+        with self._changed:
+            if self._is_full(records):
+                if self._policy == "shed":
+                    self.shed_records += records
+                    return False
+                self.waits += 1
+                while self._is_full(records):
+                    if give_up():
+                        return False
+                    self._changed.wait(0.1)
+            self._pieces.append(piece)
+            self.queued_records += records
+            self._changed.notify_all()
+        return True
+
+    def _is_full(self, records: int) -> bool:
+        # A piece larger than the whole queue goes in alone.
+        return bool(self._pieces) and self.queued_records + records > self._most_records
+
+    def end(self) -> None:
+        """Say that nothing will follow."""
+        with self._changed:
+            self._over = True
+            self._changed.notify_all()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing is left and nothing will follow."""
+        with self._changed:
+            return self._over and not self._pieces
+
+    def batch(
+        self,
+        most_records: int = MOST_BATCH_RECORDS,
+        most_seconds: float = BATCH_SECONDS,
+        hurry: Callable[[], bool] = lambda: False,
+    ) -> list[Piece]:
+        """Take pieces until they hold `most_records` or `most_seconds` are over; less if nothing comes or in a hurry.
+
+        Waits for the first one no longer than `most_seconds`; the list may be empty.
+        """
+        taken: list[Piece] = []
+        records = 0
+        until = self._clock() + most_seconds
+        with self._changed:
+            while records < most_records:
+                if self._pieces:
+                    piece = self._pieces.popleft()
+                    taken.append(piece)
+                    records += piece.frame.height
+                    self.queued_records -= piece.frame.height
+                    self._changed.notify_all()
+                    continue
+                left = until - self._clock()
+                if left <= 0 or self._over or hurry():
+                    break
+                self._changed.wait(min(left, 0.1))
+        return taken
