@@ -24,6 +24,9 @@ Floats = NDArray[np.float64]
 _TREES = 400
 _REFERENCE = 1_000
 """Fewer than where the user's own reference calibrates: nothing here is worth the last digit."""
+_LOUDEST = 2
+"""Of the benign records that would bear a threat's name, the loudest may be as odd as an attack: a greatest value is no
+measure, the second greatest is the least rate that is used."""
 _HISTORY = tuple(column.name for column in HISTORY_COLUMNS)
 _SIGNS_OF_HISTORY = ("orig_peers_100", "resp_peers_100")
 
@@ -39,12 +42,14 @@ class Sighting:
     p_value: Floats
     """(n,) the chance that one of the laboratory's benign records looks so much like a threat and is of a kind with its
     examples: no promise for another network. 1 where the record itself is of no kind with them."""
+    named: Floats
+    """(n,) the same for that threat's name alone, times the number of names; decides on alarms."""
     attainable: float
-    """The least p-value there can be."""
+    """The least rate that can be asked for."""
 
     def alarms(self, rate: float) -> NDArray[np.bool_]:
         """(n,) which records are to be told of."""
-        return self.p_value <= max(rate, self.attainable) * (1.0 + 1e-12)
+        return self.named <= max(rate, self.attainable) * (1.0 + 1e-12)
 
 
 class Laboratory:
@@ -119,7 +124,7 @@ class Bench:
         """
         n = features.height
         threat = np.full(n, "", dtype=object)
-        score, p_value = np.zeros(n), np.ones(n)
+        score, p_value, named = np.zeros(n), np.ones(n), np.ones(n)
         has_past = self._has_past(features)
         attainable = 0.0
         for past in (True, False):
@@ -127,9 +132,9 @@ class Bench:
             if not len(rows):
                 continue
             stand = self._stand(past)
-            threat[rows], score[rows], p_value[rows] = stand.judge(features[rows])
+            threat[rows], score[rows], p_value[rows], named[rows] = stand.judge(features[rows])
             attainable = max(attainable, stand.attainable)
-        return Sighting(threat, score, p_value, attainable)
+        return Sighting(threat, score, p_value, named, attainable)
 
     def explain(self, features: pl.DataFrame, threats: Sequence[str], top: int = 3) -> list[list[str]]:
         """The `top` reasons why each record looks like its threat, one line each."""
@@ -162,6 +167,11 @@ class Bench:
         return self._stands[past]
 
 
+def _at_least(risen: Floats, score: Floats) -> Floats:
+    """How many of `risen`, in rising order, are as great as each score."""
+    return np.asarray(len(risen) - np.searchsorted(risen, score, side="left"), dtype=np.float64)
+
+
 class _Stand:
     """Threats learned on one set of columns."""
 
@@ -178,12 +188,16 @@ class _Stand:
         self._random_state = random_state
         settings = (random_state, _TREES, _REFERENCE)
         fitted = self._fit() if keeper is None else keeper.fitted({**shots, "": reference}, settings, self._fit)
-        detector, (self.attainable, *benign) = fitted
+        detector, (unseen, *benign) = fitted
         self._panel = Panel(self._names, detector)
-        self._benign = np.array(benign)
+        self._unseen = int(unseen)
+        self._least = len(self._names) / (unseen + 1.0)
+        self.attainable = _LOUDEST * self._least
+        score, best = np.array(benign).reshape(2, -1)
+        self._benign = [np.sort(score[best == number]) for number in range(len(self._names))]
 
     def _fit(self) -> Fitted:
-        """Learn; measure the least p-value, then what unseen benign records of a kind with a threat score, rising."""
+        """Learn; count unseen benign records, then what those of a kind with a threat score, and which threat's."""
         support, labels = stack(
             dict(zip(self._names, self._shots, strict=True)),
             settle(self._reference, self._reference),
@@ -192,20 +206,28 @@ class _Stand:
         rng = np.random.default_rng(self._random_state)
         detector = Detector(support, labels, rng, n_trees=_TREES, max_reference=_REFERENCE)
         unseen = np.setdiff1d(np.flatnonzero(labels == 0), detector.rows)
-        _, score, of_kind = self._look(detector, support[unseen])
-        return detector, np.concatenate([[1.0 / (len(unseen) + 1)], np.sort(score[of_kind])])
+        best, score, of_kind = self._look(detector, support[unseen])
+        return detector, np.concatenate([[len(unseen)], score[of_kind], best[of_kind]])
 
-    def judge(self, features: pl.DataFrame) -> tuple[NDArray[np.object_], Floats, Floats]:
-        """Threat, score and p-value of each record.
+    def judge(self, features: pl.DataFrame) -> tuple[NDArray[np.object_], Floats, Floats, Floats]:
+        """Threat, score and p-value of each record, over all names and over its own.
 
         A record of a stranger's network may be unlike the laboratory in a hundred ways and no attack: one that is of
-        no kind with the threat's examples has p-value 1. The others are conformal over both questions together.
+        no kind with the threat's examples has p-value 1. The others are conformal over both questions together; the
+        second p-value among the benign records that would bear the same name (Mondrian conformal prediction; Vovk et
+        al. 2005), and the names share the rate (Bonferroni): what is usual for one threat must not hide another.
         """
         settled = settle(features.select(self._reference.columns), self._reference)
         best, score, of_kind = self._look(self._panel.detector, settled)
-        as_loud = len(self._benign) - np.searchsorted(self._benign, score, side="left")
+        pooled = np.sort(np.concatenate(self._benign))
+        as_loud, as_loud_named = _at_least(pooled, score), np.zeros(len(score))
+        for number, benign in enumerate(self._benign):
+            rows = best == number
+            as_loud_named[rows] = _at_least(benign, score[rows])
         threat = np.array(self._names, dtype=object)[best]
-        return threat, score, np.where(of_kind, (1.0 + as_loud) * self.attainable, 1.0)
+        p_value = np.where(of_kind, (1.0 + as_loud) / (self._unseen + 1.0), 1.0)
+        named = np.where(of_kind, np.minimum((1.0 + as_loud_named) * self._least, 1.0), 1.0)
+        return threat, score, p_value, named
 
     def _look(self, detector: Detector, settled: pl.DataFrame) -> tuple[NDArray[np.intp], Floats, NDArray[np.bool_]]:
         """Of each record the threat that it is most like, how surprising that is, and whether it is of a kind."""
@@ -214,13 +236,13 @@ class _Stand:
 
     def case(self, features: pl.DataFrame, rate: float, top: int = 3) -> Explanation:
         def alarms(rows: pl.DataFrame) -> tuple[Floats, NDArray[np.bool_]]:
-            _, score, p_value = self.judge(rows)
-            return score, p_value <= max(rate, self.attainable) * (1.0 + 1e-12)
+            _, score, _, named = self.judge(rows)
+            return score, named <= max(rate, self.attainable) * (1.0 + 1e-12)
 
         settled = settle(features.select(self._reference.columns), self._reference)
         told = self._panel.case(settled, top=top, alarms=alarms)
         p_value = float(self.judge(settled)[2][0])
-        return replace(told, p_value=p_value, measured_on=round(1.0 / self.attainable) - 1)
+        return replace(told, p_value=p_value, measured_on=self._unseen)
 
     def explain(self, features: pl.DataFrame, threats: Sequence[str], top: int) -> list[list[str]]:
         queries = settle(features.select(self._reference.columns), self._reference)
