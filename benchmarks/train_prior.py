@@ -1,4 +1,4 @@
-"""Meta-train the general threat model: one for the folds that it is tested on, or one on all corpora, to ship.
+"""Meta-train the general threat model: for folds that it is tested on, or on all corpora.
 
 usage: python -m benchmarks.train_prior --out DIR [--hold a,c] [--steps 2000] [--resume]
 

@@ -1,4 +1,4 @@
-"""What was meta-learned, read without torch: a trained in-context learner as one more member of the blend."""
+"""What was meta-learned, read without torch: one more member of the blend."""
 
 from __future__ import annotations
 

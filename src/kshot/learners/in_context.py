@@ -1,4 +1,4 @@
-"""In-context learning: one forward pass reads reference, shots and queries, and nothing is adapted by gradient."""
+"""In-context learning: one forward pass reads reference, shots and queries; no gradient adapts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The manifest of a trained learner: what its files must hash to, and what it says of itself; needs no torch."""
+"""The manifest of a trained learner: the hashes of its files, and what it says of itself."""
 
 from __future__ import annotations
 
