@@ -126,10 +126,11 @@ class Watch:
         self._watermark, self._position = int(place["watermark"]), json.dumps(place["source"])
         hours = {int(hour): int(count) for hour, count in place["hours"].items()}
         self._growing = GrowingAlerts(kept.alerts, hours, self._options.growing)
+        self._journal_batches, self._journal_bytes = len(kept.journal), sum(map(len, kept.journal))
         if not self._extractor.restore(kept.progress.snapshot or b"", kept.journal):
+            # The next commit puts a whole snapshot in the place of what cannot be read.
+            self._journal_batches = _MOST_JOURNAL_BATCHES
             self._log("memory_lost", why="the store's is of another version", effect="history begins anew")
-        # Whatever was in the journal is told anew by the next commit, as a snapshot.
-        self._journal_batches = _MOST_JOURNAL_BATCHES
         carry = kept.progress.carry or b""
         self._source.resume(Bookmark(self._position, lambda: carry) if place["source"] is not None else None)
         self._log("resumed", source=self._source.name, records=self._records, open_alerts=len(self._growing))
