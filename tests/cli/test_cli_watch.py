@@ -1,4 +1,4 @@
-"""kshot watch and kshot alerts as an operator uses them: ready, a graceful end, statistics, alerts, labels."""
+"""kshot watch and kshot alerts as used: ready, a graceful end, statistics, alerts, labels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The alert store's promises, on SQLite and on a real PostgreSQL: one commit or none, labels and the way back."""
+"""The alert store's promises, on SQLite and PostgreSQL: one commit or none, labels, undo."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A watch says what a scan says; alerts grow alike however batches fall; labels teach, and undo takes it back."""
+"""A watch says what a scan says; alerts grow alike in any batches; labels teach, undo forgets."""
 
 from __future__ import annotations
 

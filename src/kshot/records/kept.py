@@ -1,4 +1,4 @@
-"""What a watch keeps of alerts: the growing alert, the records behind it, and what an analyst says of it."""
+"""What a watch keeps: the growing alert, the records behind it, what an analyst says of it."""
 
 from __future__ import annotations
 

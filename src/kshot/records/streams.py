@@ -1,4 +1,4 @@
-"""What crosses from a source that is followed to the watch: pieces of records, each with where it ends."""
+"""What a followed source gives: pieces of records, each with where it ends."""
 
 from __future__ import annotations
 

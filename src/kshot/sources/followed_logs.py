@@ -1,4 +1,4 @@
-"""Zeek's log folder and Suricata's EVE file, followed through rotation: each flow once, with its facts joined."""
+"""Zeek's log folder and Suricata's EVE file, followed through rotation, facts joined to flows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Lines of JSON on standard input: EVE events, Zeek's JSON logs, or flows as `kshot flows -o jsonl` writes them."""
+"""JSON lines on standard input: EVE events, Zeek's JSON logs, or flows of `kshot flows`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Follows one growing log through rotation, by what its files begin with, and goes on where a bookmark stands."""
+"""Follows one growing log through rotation and goes on where a bookmark stands."""
 
 from __future__ import annotations
 

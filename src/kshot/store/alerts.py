@@ -1,4 +1,4 @@
-"""Alerts, their evidence and the sources' bookmarks: what a watch found and how far it read, committed as one."""
+"""Alerts, their evidence and the sources' bookmarks, committed as one."""
 
 from __future__ import annotations
 

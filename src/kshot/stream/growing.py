@@ -1,4 +1,4 @@
-"""Alarms become alerts that grow while their parties go on, and close after quiet; floods are folded, not lost."""
+"""Alarms become alerts that grow and close after quiet; floods are folded, not lost."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A feature extractor whose memory outlives its process: a snapshot now and then, a journal in between."""
+"""A feature extractor whose memory outlives its process, by snapshot and journal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A detector that stands: fitted once as a scan would fit it, it judges batch after batch, each record by itself."""
+"""A detector fitted once as a scan would; it judges batch after batch, each record by itself."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The watch: a followed source to growing alerts, each batch judged and committed with the source's position."""
+"""The watch: a source to growing alerts, each batch committed with the source's position."""
 
 from __future__ import annotations
 
