@@ -1,0 +1,183 @@
+"""Killed at any instant and started again, a watch ends with the alerts of one that nobody disturbed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+
+pytest.importorskip("sqlalchemy", reason="the store needs pip install 'kshot[watch]'")
+
+from kshot.records.kept import KeptAlert
+from kshot.store.alerts import AlertStore
+
+CHILD = Path(__file__).with_name("watch_child.py")
+RECORDS = 4_000
+
+
+def events(count: int) -> list[str]:
+    """Flows of a few busy hosts and many quiet ones, with http facts of some, in the order of their ends."""
+    random = Random(7)
+    lines = []
+    for number in range(count):
+        second = 1_767_225_600 + number // 2
+        start = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second)) + f".{number % 1000:03d}000+0000"
+        host = f"10.0.0.{random.choice((1, 1, 1, 2, 2, random.randrange(3, 200)))}"
+        about: dict[str, Any] = {
+            "timestamp": start, "flow_id": number, "src_ip": host, "src_port": 40_000 + number % 20_000,
+            "dest_ip": f"198.51.100.{random.randrange(1, 12)}", "dest_port": random.choice((22, 80, 443)),
+            "proto": "TCP", "app_proto": "http",
+        }  # fmt: skip
+        if number % 3 == 0:
+            lines.append(
+                json.dumps(about | {"event_type": "http", "http": {"http_method": "GET", "url": f"/{number}"}})
+            )
+        flow = {
+            "pkts_toserver": 6, "pkts_toclient": 5, "bytes_toserver": 600 + number % 97, "bytes_toclient": 2_000,
+            "start": start, "end": start, "state": "closed",
+        }  # fmt: skip
+        lines.append(json.dumps(about | {"event_type": "flow", "flow": flow}))
+    return lines
+
+
+def told(alerts: list[KeptAlert], store: AlertStore) -> list[tuple[Any, ...]]:
+    """Everything of every alert but its number, which depends on how the records fell into batches."""
+    whole = [store.alert(alert.id) for alert in alerts]
+    return sorted(
+        (one.threat, one.originator, one.responder, one.first_nanoseconds, one.last_nanoseconds, one.flows, one.score,
+         one.record, one.reasons, one.is_open, one.evidence)
+        for one in whole
+    )  # fmt: skip
+
+
+def table(database: Path) -> tuple[list[tuple[Any, ...]], int]:
+    store = AlertStore(f"sqlite:///{database}")
+    try:
+        resumed = store.resume(next(iter_sources(store)))
+        assert resumed is not None
+        return told(store.alerts(), store), resumed.progress.records
+    finally:
+        store.close()
+
+
+def iter_sources(store: AlertStore) -> Any:
+    from sqlalchemy import text
+
+    with store.engine.connect() as connection:
+        yield from [row[0] for row in connection.execute(text("SELECT source FROM bookmarks"))]
+
+
+def start(eve: Path, database: Path, *flags: str) -> subprocess.Popen[str]:
+    child = subprocess.Popen(
+        [sys.executable, str(CHILD), str(eve), str(database), "150", *flags], stdout=subprocess.PIPE, text=True
+    )
+    assert child.stdout is not None
+    assert child.stdout.readline() == "ready\n"
+    return child
+
+
+def finish(eve: Path, database: Path) -> None:
+    child = start(eve, database, "--until-idle")
+    out, _ = child.communicate(timeout=120)
+    assert (child.returncode, out) == (0, "")
+
+
+class Feeder(threading.Thread):
+    """Writes a log as it would grow, and rotates it now and then."""
+
+    def __init__(self, eve: Path, lines: list[str], seconds: float) -> None:
+        super().__init__(daemon=True)
+        self._eve, self._lines, self._seconds = eve, lines, seconds
+
+    def run(self) -> None:
+        step = 40
+        steps = len(self._lines) // step + 1
+        for number in range(steps):
+            with self._eve.open("a") as file:
+                file.write("".join(line + "\n" for line in self._lines[number * step : (number + 1) * step]))
+            if number % 25 == 24:
+                self._eve.rename(self._eve.with_name(f"eve.json.{number}"))
+                self._eve.touch()
+            time.sleep(self._seconds / steps)
+
+
+def killed_run(folder: Path, lines: list[str], kills: int, seconds: float) -> tuple[list[tuple[Any, ...]], int]:
+    eve, database = folder / "eve.json", folder / "killed.sqlite"
+    eve.touch()
+    feeder = Feeder(eve, lines, seconds)
+    random = Random(kills)
+    child = start(eve, database)
+    feeder.start()
+    # The first batch is behind it: a log that rotates away before anything was kept is none of the source's.
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and not has_begun(database):
+        time.sleep(0.02)
+    for _ in range(kills):
+        time.sleep(random.random() * 1.5)
+        os.kill(child.pid, signal.SIGKILL)
+        child.wait()
+        assert child.stdout is not None
+        child.stdout.close()
+        child = start(eve, database)
+    feeder.join()
+    os.kill(child.pid, signal.SIGKILL)
+    child.communicate()
+    finish(eve, database)
+    return table(database)
+
+
+def has_begun(database: Path) -> bool:
+    store = AlertStore(f"sqlite:///{database}")
+    try:
+        return next(iter_sources(store), None) is not None
+    finally:
+        store.close()
+
+
+def undisturbed(folder: Path, lines: list[str]) -> tuple[list[tuple[Any, ...]], int]:
+    eve = folder / "whole" / "eve.json"
+    eve.parent.mkdir()
+    eve.write_text("".join(line + "\n" for line in lines))
+    finish(eve, folder / "whole.sqlite")
+    return table(folder / "whole.sqlite")
+
+
+def check(folder: Path, kills: int, seconds: float) -> None:
+    lines = events(RECORDS)
+    wanted, records = undisturbed(folder, lines)
+    assert records == RECORDS
+    assert len(wanted) > 20 and sum(row[5] for row in wanted) > 300
+    found, count = killed_run(folder, lines, kills, seconds)
+    assert count == RECORDS
+    assert found == wanted
+
+
+def test_twenty_kills_lose_and_double_nothing(tmp_path: Path) -> None:
+    check(tmp_path, kills=20, seconds=40.0)
+
+
+@pytest.mark.slow  # two hundred starts of the program
+def test_two_hundred_kills_lose_and_double_nothing(tmp_path: Path) -> None:
+    check(tmp_path, kills=200, seconds=400.0)
+
+
+def test_a_gentle_stop_keeps_what_was_judged(tmp_path: Path) -> None:
+    eve, database = tmp_path / "eve.json", tmp_path / "watch.sqlite"
+    eve.write_text("".join(line + "\n" for line in events(400)))
+    child = start(eve, database)
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and not has_begun(database):
+        time.sleep(0.05)
+    child.terminate()
+    child.communicate(timeout=30)
+    finish(eve, database)
+    assert table(database)[1] == 400
