@@ -6,7 +6,9 @@ import bz2
 import io
 import lzma
 import os
+import signal
 import sys
+import threading
 import zlib
 from pathlib import Path
 from typing import BinaryIO, Protocol
@@ -186,6 +188,7 @@ class ByteStream:
     def open(self) -> None:
         """Open the file and look at its magic. Raises `InputError` if it cannot be read."""
         if str(self.path) == STDIN:
+            _let_interrupts_through()
             self._file = getattr(sys.stdin, "buffer", None)
             if self._file is None or sys.stdin.isatty():
                 raise InputError(self.name, "nothing is piped in", "give a file, or pipe a capture into '-'")
@@ -334,3 +337,9 @@ def _regular_size(file: BinaryIO) -> int | None:
 def _reason(error: Exception) -> str:
     text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     return text[:1].lower() + text[1:]
+
+
+def _let_interrupts_through() -> None:
+    """A read of a pipe ends at Ctrl-C: polars, once imported, has the system begin such a read again (SA_RESTART)."""
+    if threading.current_thread() is threading.main_thread():
+        signal.siginterrupt(signal.SIGINT, True)
