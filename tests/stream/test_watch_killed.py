@@ -161,11 +161,17 @@ def check(folder: Path, kills: int, seconds: float) -> None:
     assert found == wanted
 
 
+@pytest.mark.slow  # five starts of the program
+def test_five_kills_lose_and_double_nothing(tmp_path: Path) -> None:
+    check(tmp_path, kills=5, seconds=10.0)
+
+
+@pytest.mark.long  # twenty starts of the program
 def test_twenty_kills_lose_and_double_nothing(tmp_path: Path) -> None:
     check(tmp_path, kills=20, seconds=40.0)
 
 
-@pytest.mark.slow  # two hundred starts of the program
+@pytest.mark.long  # two hundred starts of the program
 def test_two_hundred_kills_lose_and_double_nothing(tmp_path: Path) -> None:
     check(tmp_path, kills=200, seconds=400.0)
 
