@@ -75,8 +75,8 @@ SURFACE = {
     "doctor": ["--warm"],
     "train": sorted(
         """--benign --checkpoint-every --corpus --data --device --k --label --learner --loop --minutes --mlflow --model
-        --model-set --n-way --out --pseudo-share --quiet --replace --resume --seed --set --steps --synthetic-share --table
-        --validate -q""".split()
+        --model-set --n-way --out --pseudo-share --quiet --replace --resume --seed --set --steps --synthetic-share
+        --table --validate -q""".split()
     ),
     "watch": sorted(
         [
