@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from kshot.detection import Difference, Explanation
     from kshot.stream.pipeline import Records, ScanResult
 
-_CALIBRATION = "Calibration"
 _MEASURED = {"site": "the reference", "capture": "the input itself", "none": "kshot's laboratory, not your network"}
 
 
@@ -41,26 +40,23 @@ def explain(
             "--record", metavar="N", min=1, help="Instead: the Nth record of the input (an alert's first_record)."
         ),
     ] = None,
-    threats: Annotated[
-        list[str] | None, typer.Option("--threats", metavar="NAME,...", help="As for kshot scan.")
-    ] = None,
+    threats: flags.Threats = None,
     where: Annotated[str | None, typer.Option("--where", metavar="EXPR", help="As for kshot scan.")] = None,
     reference: Annotated[
         list[str] | None,
-        typer.Option("--reference", metavar="FILE", help="As for kshot scan.", rich_help_panel=_CALIBRATION),
+        typer.Option("--reference", metavar="FILE", help="As for kshot scan.", rich_help_panel=flags.CALIBRATION),
     ] = None,
-    false_alarm_rate: Annotated[
-        float | None,
-        typer.Option("--false-alarm-rate", metavar="P", help="As for kshot scan.", rich_help_panel=_CALIBRATION),
-    ] = None,
+    false_alarm_rate: flags.FalseAlarmRate = None,
     alerts_per_day: Annotated[
         float | None,
-        typer.Option("--alerts-per-day", metavar="N", help="As for kshot scan.", rich_help_panel=_CALIBRATION),
+        typer.Option("--alerts-per-day", metavar="N", help="As for kshot scan.", rich_help_panel=flags.CALIBRATION),
     ] = None,
     unknown: Annotated[
-        bool, typer.Option("--unknown", help="As for kshot scan.", rich_help_panel=_CALIBRATION)
+        bool, typer.Option("--unknown", help="As for kshot scan.", rich_help_panel=flags.CALIBRATION)
     ] = False,
-    screen: Annotated[bool, typer.Option("--screen", help="As for kshot scan.", rich_help_panel=_CALIBRATION)] = False,
+    screen: Annotated[
+        bool, typer.Option("--screen", help="As for kshot scan.", rich_help_panel=flags.CALIBRATION)
+    ] = False,
     form: Annotated[
         ExplainFormat | None, typer.Option("-o", "--format", help="Default: table.", rich_help_panel="Output")
     ] = None,

@@ -30,6 +30,8 @@ class FlowFormat(StrEnum):
 
 _METER = "Meter (captures only)"
 _OUTPUT = "Output"
+CALIBRATION = "Calibration"
+"""Panel of the flags that say how many false alarms are bearable, and on what that is measured."""
 
 IdleTimeout = Annotated[
     float,
@@ -50,6 +52,21 @@ ActiveTimeout = Annotated[
 NoTunnels = Annotated[
     bool,
     typer.Option("--no-tunnels", help="Leave GRE, IP-in-IP, VXLAN and GTP-U wrapped.", rich_help_panel=_METER),
+]
+Threats = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--threats", metavar="NAME,...", help="Only these; default: all that were taught, and the built-in ones."
+    ),
+]
+FalseAlarmRate = Annotated[
+    float | None,
+    typer.Option(
+        "--false-alarm-rate",
+        metavar="P",
+        help="The chance that a benign record raises any alert; default 0.001.",
+        rich_help_panel=CALIBRATION,
+    ),
 ]
 Output = Annotated[
     Path | None,

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from kshot.stream.metering import MeterOptions
     from kshot.stream.pipeline import Records, ScanOptions, ScanResult
 
-_CALIBRATION = "Calibration"
-
 
 class FailOn(StrEnum):
     """What makes the exit code 3."""
@@ -32,12 +30,7 @@ def scan(
         list[str],
         typer.Argument(metavar="INPUT...", help="Captures, or tables (CSV, TSV, Parquet, JSONL); - is standard input."),
     ],
-    threats: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--threats", metavar="NAME,...", help="Only these; default: all that were taught, and the built-in ones."
-        ),
-    ] = None,
+    threats: flags.Threats = None,
     where: Annotated[
         str | None, typer.Option("--where", metavar="EXPR", help="Only records for which this SQL condition holds.")
     ] = None,
@@ -47,31 +40,23 @@ def scan(
             "--reference",
             metavar="FILE",
             help="Benign records of this network (may be repeated); default: the input's own.",
-            rich_help_panel=_CALIBRATION,
+            rich_help_panel=flags.CALIBRATION,
         ),
     ] = None,
-    false_alarm_rate: Annotated[
-        float | None,
-        typer.Option(
-            "--false-alarm-rate",
-            metavar="P",
-            help="The chance that a benign record raises any alert; default 0.001.",
-            rich_help_panel=_CALIBRATION,
-        ),
-    ] = None,
+    false_alarm_rate: flags.FalseAlarmRate = None,
     alerts_per_day: Annotated[
         float | None,
         typer.Option(
             "--alerts-per-day",
             metavar="N",
             help="Instead: how many false alerts a day are bearable.",
-            rich_help_panel=_CALIBRATION,
+            rich_help_panel=flags.CALIBRATION,
         ),
     ] = None,
     unknown: Annotated[
         bool,
         typer.Option(
-            "--unknown", help="Also what is like no threat and unlike the reference.", rich_help_panel=_CALIBRATION
+            "--unknown", help="Also what is like no threat and unlike the reference.", rich_help_panel=flags.CALIBRATION
         ),
     ] = False,
     screen: Annotated[
@@ -79,7 +64,7 @@ def scan(
         typer.Option(
             "--screen",
             help="Judge only what a small model lets pass: for much traffic; misses a little more.",
-            rich_help_panel=_CALIBRATION,
+            rich_help_panel=flags.CALIBRATION,
         ),
     ] = False,
     form: flags.OutputFormat = None,

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from kshot.stream.standing import StandingDetector
     from kshot.stream.watching import Watch
 
-_SOURCE, _CALIBRATION, _OPERATION = "Source (one of these)", "Calibration", "Operation"
+_SOURCE, _OPERATION = "Source (one of these)", "Operation"
 _STATS_SECONDS = 5.0
 
 Store = Annotated[
@@ -55,30 +55,17 @@ def watch(
         Path | None,
         typer.Option("--captures", metavar="DIR", help="Read captures dropped here.", rich_help_panel=_SOURCE),
     ] = None,
-    threats: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--threats", metavar="NAME,...", help="Only these; default: all that were taught, and the built-in ones."
-        ),
-    ] = None,
+    threats: flags.Threats = None,
     reference: Annotated[
         list[str] | None,
         typer.Option(
             "--reference",
             metavar="FILE",
             help="Benign records of this network (may be repeated); default: kshot's laboratory.",
-            rich_help_panel=_CALIBRATION,
+            rich_help_panel=flags.CALIBRATION,
         ),
     ] = None,
-    false_alarm_rate: Annotated[
-        float | None,
-        typer.Option(
-            "--false-alarm-rate",
-            metavar="P",
-            help="The chance that a benign record raises any alert; default 0.001.",
-            rich_help_panel=_CALIBRATION,
-        ),
-    ] = None,
+    false_alarm_rate: flags.FalseAlarmRate = None,
     output: Annotated[
         Path | None,
         typer.Option(
