@@ -1,4 +1,4 @@
-"""A watch in its own process, to be killed: watch_child.py EVE DATABASE BATCH [--until-idle].
+"""A watch in its own process, to be killed: watch_child.py EVE DATABASE BATCH [--until-idle] [--say-failures].
 
 Its detector is made up, so that it starts at once: it alarms by what the history columns say, which a restart must
 bring back exactly.
@@ -6,6 +6,7 @@ bring back exactly.
 
 from __future__ import annotations
 
+import json
 import sys
 import threading
 import time
@@ -47,7 +48,11 @@ def main() -> None:
     def log(event: str, **facts: Any) -> None:
         if event in ("input_damaged", "memory_lost"):
             print(event, facts, flush=True)
+        if event == "store_failed" and "--say-failures" in sys.argv and not failed:
+            failed.append(facts)
+            print(json.dumps(facts), flush=True)
 
+    failed: list[dict[str, Any]] = []
     options = WatchOptions(most_batch_records=batch, batch_seconds=0.02)
     watch = Watch(EveFile(path, settle_seconds=0.05), store, MadeUp, log=log, options=options)  # type: ignore[arg-type]
     watch.prepare()
