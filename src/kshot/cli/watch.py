@@ -18,6 +18,8 @@ import typer
 from kshot.cli import flags
 
 if TYPE_CHECKING:
+    import socket
+
     from kshot.records.kept import KeptAlert
     from kshot.sources.following import FollowedSource
     from kshot.store.alerts import AlertStore
@@ -35,6 +37,25 @@ Store = Annotated[
         envvar="KSHOT_STORE",
         help="Where alerts are kept: sqlite:///FILE or postgresql://...; default: a file in KSHOT_HOME.",
         rich_help_panel=_OPERATION,
+    ),
+]
+Interface = Annotated[
+    str | None,
+    typer.Option("--interface", metavar="IF", help="Listen on this network interface.", rich_help_panel=_SOURCE),
+]
+Ring = Annotated[
+    int,
+    typer.Option("--ring", metavar="MIB", min=2, max=4_096, help="How many MiB of packets may wait.", rich_help_panel=_SOURCE),
+]
+FanoutGroup = Annotated[
+    int | None,
+    typer.Option(
+        "--fanout-group",
+        metavar="ID",
+        min=0,
+        max=65_535,
+        help="Share the flows of the interface with the other processes of this group.",
+        rich_help_panel=_SOURCE,
     ),
 ]
 
@@ -55,6 +76,9 @@ def watch(
         Path | None,
         typer.Option("--captures", metavar="DIR", help="Read captures dropped here.", rich_help_panel=_SOURCE),
     ] = None,
+    interface: Interface = None,
+    ring: Ring = 128,
+    fanout_group: FanoutGroup = None,
     threats: flags.Threats = None,
     reference: Annotated[
         list[str] | None,
@@ -120,6 +144,8 @@ def watch(
 
     [bold]Examples[/]
 
+    kshot watch --interface eth0 --reference quiet-week/
+
     kshot watch --zeek /opt/zeek/logs/current --reference quiet-week/
 
     kshot watch --captures /var/spool/pcap --stats /run/kshot.json --metrics 9109
@@ -127,6 +153,12 @@ def watch(
     tail -F eve.json | kshot watch -
     """
     from kshot.errors import UserError
+
+    if [stdin, zeek, eve, captures, interface].count(None) != 4 or stdin not in (None, "-"):
+        raise UserError("give one of --interface IF, --zeek DIR, --eve PATH, --captures DIR, or - for JSON lines on stdin")
+    # Before anything starts threads, which would keep the rights that are dropped here.
+    packets = packet_socket(interface) if interface is not None else None
+
     from kshot.features import columns_for_tier
     from kshot.records.columns import Tier
     from kshot.store import kshot_home
@@ -139,16 +171,25 @@ def watch(
     if false_alarm_rate is not None and not 0 < false_alarm_rate < 1:
         raise UserError(f"--false-alarm-rate {false_alarm_rate:g} is not between 0 and 1")
     meter_options = MeterOptions(idle_timeout, active_timeout, not no_tunnels)
-    source = _source(stdin, zeek, eve, captures, meter_options)
+    rest: Callable[[], Iterator[Any]] = lambda: iter(())
+    source: FollowedSource
+    if interface is not None and packets is not None:
+        from kshot.sources.interface import LiveInterface
+        from kshot.stream.followed_interface import FollowedInterface
+
+        source = live = FollowedInterface(LiveInterface(interface, packets, ring << 20, fanout_group), meter_options)
+        rest = live.rest
+    else:
+        source = _source(zeek, eve, captures, meter_options)
     address = _address(metrics) if metrics is not None else None
     kept = AlertStore(store or default_url(kshot_home()))
     try:
         fit, version = _teaching(flags.comma_list(threats), reference, false_alarm_rate, meter_options, kept)
         options = WatchOptions(batch_seconds=batch_seconds, growing=GrowingOptions(most_alerts_an_hour=alerts_per_hour))
         with _alert_lines(output) as on_alert:
-            columns = None if stdin else columns_for_tier(Tier.PACKETS if captures is not None else Tier.ZEEK)
+            columns = None if stdin else columns_for_tier(Tier.ZEEK if zeek or eve else Tier.PACKETS)
             watch = Watch(
-                source, kept, fit, log=_log, version=version, on_alert=on_alert, options=options, columns=columns
+                source, kept, fit, log=_log, version=version, on_alert=on_alert, options=options, columns=columns, rest=rest
             )
             watch.prepare()
             with _signals(watch), _side_jobs(watch, stats, address):
@@ -160,19 +201,28 @@ def watch(
     return 0
 
 
-def _source(
-    stdin: str | None, zeek: Path | None, eve: Path | None, captures: Path | None, meter: Any
-) -> FollowedSource:
-    """The one source that was asked for."""
-    from kshot.errors import UserError
+def packet_socket(interface: str) -> socket.socket:
+    """Open what hears `interface`, and give up all rights: no more are needed. Raises `InputError`."""
+    from kshot.sources.packet_socket import check_interface, open_packet_socket
+    from kshot.sources.rights import drop_rights
+
+    packets = open_packet_socket(interface)
+    try:
+        check_interface(packets, interface)
+        drop_rights()
+    except BaseException:
+        packets.close()
+        raise
+    return packets
+
+
+def _source(zeek: Path | None, eve: Path | None, captures: Path | None, meter: Any) -> FollowedSource:
+    """The source that was asked for, of those that are no interface."""
     from kshot.sources.capture_folder import CaptureFolder
     from kshot.sources.followed_logs import EveFile, ZeekFolder
     from kshot.sources.standard_input import StandardInput
     from kshot.stream.followed_captures import FollowedCaptures
 
-    asked = [one for one in (stdin, zeek, eve, captures) if one is not None]
-    if len(asked) != 1 or stdin not in (None, "-"):
-        raise UserError("give one of --zeek DIR, --eve PATH, --captures DIR, or - for JSON lines on standard input")
     if zeek is not None:
         return ZeekFolder(zeek)
     if eve is not None:

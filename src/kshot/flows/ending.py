@@ -29,6 +29,7 @@ from kshot.flows.layout import (
     C_TURN,
     FULL_WORDS,
     LAST_TIME,
+    LATEST_NANOSECONDS,
     LINGER_NANOSECONDS,
     LIST_CLOSED_FULL,
     LIST_CLOSED_SMALL,
@@ -234,6 +235,30 @@ def end_all(words: Words, halves: Halves, floats: Floats, singles: Singles, octe
             # Whether the sweep came by in time is chance: what was silent for so long had ended by itself.
             reason = END_IDLE if is_over(words, record) else END_INPUT
             end_flow(words, halves, floats, singles, octets, record, reason)
+    return True
+
+
+@njit_stored
+def let_time_pass(
+    words: Words, halves: Halves, floats: Floats, singles: Singles, octets: Octets, nanoseconds: int
+) -> bool:
+    """Let the clock go on without a packet, and end what is over while the export area has room; whether all are."""
+    words, halves, floats, singles, octets = bare(words), bare(halves), bare(floats), bare(singles), bare(octets)
+    if not words[C_STARTED]:
+        return True
+    step = min(nanoseconds, LATEST_NANOSECONDS - words[C_REFERENCE])
+    if step > 0:
+        words[C_REFERENCE] += step
+        words[C_CLOCK] += step
+    turn = words[C_TURN]
+    for which in range(LISTS):
+        words[C_TURN] = which
+        while due(words):
+            if words[C_ROWS_USED] + _SWEEP > words[C_ROW_CAPACITY]:
+                words[C_TURN] = turn
+                return False
+            sweep(words, halves, floats, singles, octets)
+    words[C_TURN] = turn
     return True
 
 

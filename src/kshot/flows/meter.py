@@ -12,7 +12,7 @@ import polars as pl
 from numpy.typing import DTypeLike, NDArray
 
 from kshot.errors import InternalError, UserError
-from kshot.flows.ending import end_all
+from kshot.flows.ending import end_all, let_time_pass
 from kshot.flows.export import flow_frame
 from kshot.flows.fields import FIELDS
 from kshot.flows.layout import (
@@ -141,6 +141,16 @@ class FlowMeter:
             done = meter_frames(*arena, self._fields, buffer, offsets, captured, *others, done)
             if done < n:
                 self._frames.append(flow_frame(arena))
+
+    def advance(self, nanoseconds: int) -> None:
+        """Let so much time pass without a packet: flows that are over by then wait for `drain`.
+
+        For a live caller while the wire is silent; packets that come later must not be of an earlier time.
+        """
+        arena = self._opened()
+        while not let_time_pass(*arena, max(0, nanoseconds)):
+            nanoseconds = 0
+            self._frames.append(flow_frame(arena))
 
     @property
     def pending(self) -> int:

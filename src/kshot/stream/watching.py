@@ -6,7 +6,7 @@ import json
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -61,6 +61,7 @@ class Watch:
         log: gets what happens, as it happens.
         on_alert: gets each alert that is new, after it was committed.
         columns: the features that the stream will have, if that is known: then `prepare` fits the detector.
+        rest: asked when the watch stops for what no other process could go on with, such as flows still open.
     """
 
     def __init__(
@@ -75,8 +76,10 @@ class Watch:
         options: WatchOptions = WatchOptions(),
         queue: PieceQueue | None = None,
         columns: Sequence[str] | None = None,
+        rest: Callable[[], Iterable[Piece]] = tuple,
     ) -> None:
         self._source = source
+        self._rest = rest
         self._store = store
         self._detector_for = detector
         self._version_of = version
@@ -113,12 +116,13 @@ class Watch:
             InputError, OutputError: the source or the store cannot be used.
         """
         kept = self._store.resume(self._source.name)
+        if self._columns is not None:
+            # First, for a live source is heard from `resume` on, and fitting takes seconds.
+            self._standing(self._columns)
         if kept is None:
             self._source.resume(None)
         else:
             self._resume(kept)
-        if self._columns is not None:
-            self._standing(self._columns)
 
     def _resume(self, kept: Resumed) -> None:
         place = json.loads(kept.progress.position)
@@ -175,6 +179,8 @@ class Watch:
                     self._stop.wait(_PAUSE_SECONDS)
                     continue
                 self._queue.put(piece, self._stop.is_set)
+            for piece in self._rest():
+                self._queue.put(piece)
         except BaseException as error:
             self._failed.append(error)
         finally:
@@ -282,7 +288,7 @@ class Watch:
         scored = self._counts["flows_scored"]
         return {
             "packets_read": counters.get("packets_read", 0),
-            "kernel_drops": 0,
+            "kernel_drops": counters.get("kernel_drops", 0),
             "flows_metered": scored + self._queue.queued_records + self._queue.shed_records,
             "flows_scored": scored,
             "flows_shed": self._queue.shed_records,
@@ -300,7 +306,7 @@ class Watch:
             "adapt_seconds": round(self._adapt_seconds, 3),
             "store_failures": self._counts["store_failures"],
             "uptime_seconds": round(time.monotonic() - self._started, 3),
-            "source": {name: value for name, value in counters.items() if name != "packets_read"},
+            "source": {name: value for name, value in counters.items() if name not in ("packets_read", "kernel_drops")},
         }
 
 
