@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import socket
 
     from kshot.records.kept import KeptAlert
+    from kshot.records.streams import Piece
     from kshot.sources.following import FollowedSource
     from kshot.store.alerts import AlertStore
     from kshot.stream.standing import StandingDetector
@@ -45,7 +46,9 @@ Interface = Annotated[
 ]
 Ring = Annotated[
     int,
-    typer.Option("--ring", metavar="MIB", min=2, max=4_096, help="How many MiB of packets may wait.", rich_help_panel=_SOURCE),
+    typer.Option(
+        "--ring", metavar="MIB", min=2, max=4_096, help="How many MiB of packets may wait.", rich_help_panel=_SOURCE
+    ),
 ]
 FanoutGroup = Annotated[
     int | None,
@@ -155,7 +158,9 @@ def watch(
     from kshot.errors import UserError
 
     if [stdin, zeek, eve, captures, interface].count(None) != 4 or stdin not in (None, "-"):
-        raise UserError("give one of --interface IF, --zeek DIR, --eve PATH, --captures DIR, or - for JSON lines on stdin")
+        raise UserError(
+            "give one of --interface IF, --zeek DIR, --eve PATH, --captures DIR, or - for JSON lines on stdin"
+        )
     # Before anything starts threads, which would keep the rights that are dropped here.
     packets = packet_socket(interface) if interface is not None else None
 
@@ -171,7 +176,7 @@ def watch(
     if false_alarm_rate is not None and not 0 < false_alarm_rate < 1:
         raise UserError(f"--false-alarm-rate {false_alarm_rate:g} is not between 0 and 1")
     meter_options = MeterOptions(idle_timeout, active_timeout, not no_tunnels)
-    rest: Callable[[], Iterator[Any]] = lambda: iter(())
+    rest: Callable[[], Iterable[Piece]] = tuple
     source: FollowedSource
     if interface is not None and packets is not None:
         from kshot.sources.interface import LiveInterface
@@ -189,7 +194,15 @@ def watch(
         with _alert_lines(output) as on_alert:
             columns = None if stdin else columns_for_tier(Tier.ZEEK if zeek or eve else Tier.PACKETS)
             watch = Watch(
-                source, kept, fit, log=_log, version=version, on_alert=on_alert, options=options, columns=columns, rest=rest
+                source,
+                kept,
+                fit,
+                log=_log,
+                version=version,
+                on_alert=on_alert,
+                options=options,
+                columns=columns,
+                rest=rest,
             )
             watch.prepare()
             with _signals(watch), _side_jobs(watch, stats, address):

@@ -212,8 +212,8 @@ class LiveInterface:
 
     def _count(self) -> None:
         with self._counting, contextlib.suppress(OSError):  # closed: what was counted stays
-            for name, value in zip(("kernel_seen", "kernel_drops", "ring_freezes"), statistics(self._packets), strict=True):
-                self._counts[name] += value
+            seen, dropped, freezes = statistics(self._packets)
+            self._counts.update(kernel_seen=seen, kernel_drops=dropped, ring_freezes=freezes)
 
     def close(self) -> None:
         """Let go of the socket."""

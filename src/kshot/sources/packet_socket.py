@@ -142,7 +142,7 @@ def share(packets: socket.socket, group: int) -> None:
 
 
 def statistics(packets: socket.socket) -> tuple[int, int, int]:
-    """(frames seen, of these dropped, times the ring was full) since the last call: the kernel forgets what it tells."""
+    """(frames seen, of these dropped, times the ring was full) since the last call: what is told is forgotten."""
     seen, dropped, freezes = struct.unpack("3I", packets.getsockopt(_SOL_PACKET, _STATISTICS, 12))
     return seen, dropped, freezes
 

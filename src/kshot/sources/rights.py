@@ -27,5 +27,3 @@ def drop_rights() -> None:
     none = (ctypes.c_uint32 * 6)()
     if libc.prctl(_NO_NEW_PRIVILEGES, 1, 0, 0, 0) or libc.capset(header, none):
         raise InternalError("capabilities could not be given up")
-
-
