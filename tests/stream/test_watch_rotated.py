@@ -95,7 +95,7 @@ def follow(folder: Path, records: int, rotations: int, seconds: float, restarts:
     writer = Writer(path, records, rotations, seconds)
     seen: Counter[int] = Counter()
     told: list[str] = []
-    for start in range(restarts + 1):
+    for number in range(restarts + 1):
         store = AlertStore(f"sqlite:///{database}")
         source = Noting(path, seen)
         watch = Watch(
@@ -106,9 +106,9 @@ def follow(folder: Path, records: int, rotations: int, seconds: float, restarts:
             options=WatchOptions(batch_seconds=0.05),
         )
         watch.prepare()
-        if not start:
+        if not number:
             writer.start()
-        if start < restarts:
+        if number < restarts:
             watch.run(seconds / (restarts + 1))
         else:
             stopper = threading.Thread(target=stop_when_done, args=(watch, writer, records), daemon=True)

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from kshot import __version__
-from kshot.cli import alerts, bench, data, demo, doctor, explain, flows, learn, scan, threats, train, watch
+from kshot.cli import alerts, bench, data, demo, doctor, explain, flows, learn, reference, scan, threats, train, watch
 from kshot.cli.clean import clean
 from kshot.cli.memory import ADVICE, says_out_of_memory
 from kshot.cli.messages import ReaderGoneError
@@ -31,6 +31,7 @@ app.command("learn")(learn.learn)
 app.command("scan")(scan.scan)
 app.command("watch")(watch.watch)
 app.add_typer(alerts.app, name="alerts")
+app.add_typer(reference.app, name="reference")
 app.command("explain")(explain.explain)
 app.add_typer(threats.app, name="threats")
 app.add_typer(data.app, name="data")

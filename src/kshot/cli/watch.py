@@ -87,8 +87,8 @@ def watch(
         list[str] | None,
         typer.Option(
             "--reference",
-            metavar="FILE",
-            help="Benign records of this network (may be repeated); default: kshot's laboratory.",
+            metavar="FILE|NAME",
+            help="Benign records of this network (files may be repeated), or what kshot reference build learned.",
             rich_help_panel=flags.CALIBRATION,
         ),
     ] = None,
@@ -249,17 +249,20 @@ def _teaching(
     names: list[str], reference: list[str] | None, rate: float | None, meter: Any, kept: AlertStore
 ) -> tuple[Callable[[Sequence[str]], StandingDetector], Callable[[], object]]:
     """How a detector is fitted for the columns of the stream, and what tells that it must be fitted anew."""
+    from kshot.cli.reference import read_reference
     from kshot.cli.scan import load_threats
     from kshot.errors import UserError
     from kshot.store.labels import LabelStore
-    from kshot.stream.pipeline import ScanOptions, read_records
+    from kshot.stream.pipeline import ScanOptions
     from kshot.stream.standing import StandingDetector, Teaching
 
     labels = LabelStore(kept)
     threats, laboratory, torn = load_threats(names)
     for line in torn:
         _log("threat_damaged", what=line)
-    benign = read_records(reference, meter) if reference else None
+    benign, screened = read_reference(reference, meter) if reference else (None, None)
+    if screened and (new := sorted({threat.name for threat in threats} - set(screened))):
+        _log("note", what=f"the reference was learned before {', '.join(new)} was taught, and may hold its records")
     if benign is not None and benign.kind != "flow":
         raise UserError("--reference holds table rows; kshot watch judges flows: give captures, logs or flows")
     options = ScanOptions(false_alarm_rate=rate)

@@ -116,15 +116,21 @@ def _suspects(
     rng: np.random.Generator,
     witness: Witness | None,
 ) -> NDArray[np.bool_]:
-    """Which of the rows `pool` are kept out of the reference: what stands apart, towards the shots, from its own kind.
+    """Which of the rows `pool` are kept out of the reference."""
+    if not threats:
+        return np.zeros(len(pool), bool)
+    evidence = Evidence(np.ones((len(pool), len(threats)), bool)) if witness is None else witness(pool)
+    return np.asarray(suspects(threats, queries[pool], rng, evidence).any(1))
+
+
+def suspects(
+    threats: Mapping[str, pl.DataFrame], rows: pl.DataFrame, rng: np.random.Generator, evidence: Evidence
+) -> NDArray[np.bool_]:
+    """(n, T) which rows are taken for which of T >= 1 threats: what stands apart, towards the shots, from its own kind.
 
     Where another place's benign rows are known, only rows that hardly any of those equals; and where few of them equal
     more rows than chance explains, all such rows. Else also what stands apart and is a good part of the rows.
     """
-    if not threats:
-        return np.zeros(len(pool), bool)
-    rows = queries[pool]
-    evidence = Evidence(np.ones((len(pool), len(threats)), bool)) if witness is None else witness(pool)
     may = evidence.of_kind
     if evidence.elsewhere is not None:
         may = may & (evidence.elsewhere <= _HARDLY_ANY)[:, None]
@@ -135,12 +141,12 @@ def _suspects(
         cuts = [_valley(column[mine], lowest) for column, mine in zip(log_odds.T, may.T, strict=True)]
         return np.asarray(may & (log_odds >= np.array(cuts)))
 
-    taken = groups(SPARSE, _SPARSE_CUT).any(1)
+    taken = groups(SPARSE, _SPARSE_CUT)
     if evidence.elsewhere is None:
         dense = groups(DENSE, _DENSE_CUT)
-        return np.asarray(taken | dense[:, dense.mean(0) >= _DENSE_SHARE].any(1))
+        return np.asarray(taken | (dense & (dense.mean(0) >= _DENSE_SHARE)))
     suspect = evidence.elsewhere <= _FEW
-    return np.asarray(taken | suspect if suspect.mean() >= _MORE_THAN_CHANCE else taken)
+    return np.asarray(taken | suspect[:, None] if suspect.mean() >= _MORE_THAN_CHANCE else taken)
 
 
 def _valley(log_odds: NDArray[np.float64], lowest: float) -> float:
