@@ -21,15 +21,20 @@ def segment(port: int) -> bytes:
     return bytes(12) + b"\x08\0" + head + struct.pack(">HHIIBBHHH", port, 80, 1, 0, 0x50, 0x10, 100, 0, 0)
 
 
-def flows_of(packets: list[tuple[int, float]]) -> pl.DataFrame:
-    """Meter segments of (port, seconds)."""
+def batch_of(packets: list[tuple[int, float]]) -> FrameBatch:
+    """Segments of (port, seconds)."""
     frames = [segment(port) for port, _ in packets]
     sizes = np.array([len(frame) for frame in frames], np.int32)
     times = np.array([int(seconds * SECOND) for _, seconds in packets], np.int64)
     buffer = np.frombuffer(b"".join(frames), np.uint8)
     offsets = np.concatenate([[0], np.cumsum(sizes)[:-1]]).astype(np.int64)
+    return FrameBatch(buffer, offsets, sizes, sizes, times, np.ones(len(frames), np.int32))
+
+
+def flows_of(packets: list[tuple[int, float]]) -> pl.DataFrame:
+    """Meter segments of (port, seconds)."""
     meter = FlowMeter()
-    meter.push(FrameBatch(buffer, offsets, sizes, sizes, times, np.ones(len(frames), np.int32)))
+    meter.push(batch_of(packets))
     return pl.concat(list(meter.finish()))
 
 
@@ -49,3 +54,38 @@ def test_a_stray_time_ends_nothing() -> None:
     stray = [(3000, 4_000_000_000.0)]
     flows = flows_of(steady[:50] + stray + steady[50:])
     assert flows.filter(pl.col("orig_port") == 1000)["orig_packets"].to_list() == [100]
+
+
+def test_a_silent_flow_ends_without_a_further_packet() -> None:
+    meter = FlowMeter(idle_timeout_seconds=60.0)
+    meter.advance(10 * SECOND)
+    assert meter.pending == 0
+    meter.push(batch_of([(1000, 100.0), (2000, 103.0), (2000, 104.0), (2000, 105.0), (3000, 109.0)]))
+    ended = []
+    for _ in range(100):
+        meter.advance(SECOND)
+        ended.append([flow for frame in meter.drain(1) for flow in frame["orig_port"]])
+    # Each once, an idle timeout and the sweep's five seconds after its last packet, counted from the newest one.
+    assert {second: ports for second, ports in enumerate(ended) if ports} == {56: [1000], 61: [2000], 65: [3000]}
+    assert list(meter.finish()) == []
+
+
+def test_more_flows_end_at_once_than_the_export_area_holds() -> None:
+    meter = FlowMeter(memory_bytes=2**24)
+    meter.push(batch_of([(port, 100.0 + port * 1e-5) for port in range(1, 20_001)]))
+    meter.advance(200 * SECOND)
+    assert meter.pending == 20_000
+    assert sum(frame.height for frame in meter.drain(1)) == 20_000
+    assert meter.counters.evicted == 0
+
+
+@pytest.mark.parametrize("pause_seconds", [0.5, 30.0, 119.0])
+def test_a_clock_that_went_on_splits_no_flow(pause_seconds: float) -> None:
+    before, after = [(1000, 100.0)], [(1000, 100.0 + pause_seconds), (1000, 100.1 + pause_seconds)]
+    meter = FlowMeter()
+    meter.push(batch_of(before))
+    for _ in range(10):
+        meter.advance(int(pause_seconds * SECOND) // 10)
+    meter.push(batch_of(after))
+    live = pl.concat(list(meter.finish()))
+    assert live.equals(flows_of(before + after))

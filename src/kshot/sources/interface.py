@@ -211,6 +211,8 @@ class LiveInterface:
             self._count()
 
     def _count(self) -> None:
+        if self._at is None:
+            return
         with self._counting, contextlib.suppress(OSError):  # closed: what was counted stays
             seen, dropped, freezes = statistics(self._packets)
             self._counts.update(kernel_seen=seen, kernel_drops=dropped, ring_freezes=freezes)

@@ -138,7 +138,7 @@ def share(packets: socket.socket, group: int) -> None:
     The hash is of both endpoints, in either direction alike (since Linux 4.7). Fragments are joined first: a later
     fragment shows no ports, and would go to another socket than its flow.
     """
-    packets.setsockopt(_SOL_PACKET, _FANOUT, (group & 0xFFFF) | (_FANOUT_HASH | _FANOUT_DEFRAGMENT) << 16)
+    packets.setsockopt(_SOL_PACKET, _FANOUT, struct.pack("HH", group, _FANOUT_HASH | _FANOUT_DEFRAGMENT))
 
 
 def statistics(packets: socket.socket) -> tuple[int, int, int]:

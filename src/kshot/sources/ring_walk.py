@@ -76,7 +76,7 @@ def walk_block(
                 tally[TAGGED] += 1
             offsets[found] = begin
             captured[found] = length
-            wire[found] = max(length, min(whole, 0x7FFFFFFF))
+            wire[found] = whole if whole > length else length
             times[found] = np.int64(words[word + _SECONDS]) * 1_000_000_000 + np.int64(words[word + _NANOSECONDS])
             links[found] = link_type
             found += 1
