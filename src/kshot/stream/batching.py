@@ -6,20 +6,26 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Literal
+
+import polars as pl
 
 from kshot.records.streams import Piece
 
 MOST_BATCH_RECORDS = 8_192
 MOST_QUEUED_RECORDS = 65_536
 BATCH_SECONDS = 1.0
+MOST_WAIT_SECONDS = 2.0
 
 
 class PieceQueue:
     """Holds pieces until they are judged; full, it makes the reader wait or sheds what comes, and counts either.
 
     policy: "wait" for sources that keep what is not read (files, pipes); "shed" for those that do not. A piece that is
-    shed is gone with its bookmark, so the next bookmark goes past it: what was shed stays shed after a restart.
+    shed is gone with its bookmark, so the next bookmark goes past it: what was shed stays shed after a restart. By
+    "shed" the queue is also full when its oldest piece has waited for `most_wait_seconds`, so that verdicts stay
+    timely; and once it is half of that, each piece is thinned by `thin` before it comes in.
     """
 
     def __init__(
@@ -27,6 +33,8 @@ class PieceQueue:
         most_records: int = MOST_QUEUED_RECORDS,
         policy: Literal["wait", "shed"] = "wait",
         clock: Callable[[], float] = time.monotonic,
+        most_wait_seconds: float = MOST_WAIT_SECONDS,
+        thin: Callable[[pl.DataFrame], pl.DataFrame] = lambda frame: frame,
     ) -> None:
         self.shed_records = 0
         """Left out because the queue was full."""
@@ -36,16 +44,25 @@ class PieceQueue:
         self._most_records = most_records
         self._policy = policy
         self._clock = clock
-        self._pieces: deque[Piece] = deque()
+        self._most_wait_seconds = most_wait_seconds
+        self._thin = thin
+        self._pieces: deque[tuple[float, Piece]] = deque()
         self._changed = threading.Condition()
         self._over = False
 
-    def put(self, piece: Piece, give_up: Callable[[], bool] = lambda: False) -> bool:
-        """Add a piece; False if it was shed, or if `give_up` said so while waiting for room."""
+    def put(self, piece: Piece, give_up: Callable[[], bool] = lambda: False, *, is_last: bool = False) -> bool:
+        """Add a piece; False if it was shed, or if `give_up` said so while waiting for room.
+
+        is_last: nothing new comes any more, so that what is not thinned out can wait.
+        """
+        if self._policy == "shed" and self.is_pressed:
+            thinned = replace(piece, frame=self._thin(piece.frame))
+            self.shed_records += piece.frame.height - thinned.frame.height
+            piece = thinned
         records = piece.frame.height
         with self._changed:
             if self._is_full(records):
-                if self._policy == "shed":
+                if self._policy == "shed" and not is_last:
                     self.shed_records += records
                     return False
                 self.waits += 1
@@ -53,14 +70,26 @@ class PieceQueue:
                     if give_up():
                         return False
                     self._changed.wait(0.1)
-            self._pieces.append(piece)
+            self._pieces.append((self._clock(), piece))
             self.queued_records += records
             self._changed.notify_all()
         return True
 
     def _is_full(self, records: int) -> bool:
         # A piece larger than the whole queue goes in alone.
-        return bool(self._pieces) and self.queued_records + records > self._most_records
+        if not self._pieces:
+            return False
+        late = self._policy == "shed" and self._clock() - self._pieces[0][0] > self._most_wait_seconds
+        return late or self.queued_records + records > self._most_records
+
+    @property
+    def is_pressed(self) -> bool:
+        """Whether it is half full, in records or in time."""
+        with self._changed:
+            if not self._pieces:
+                return False
+            waited = self._clock() - self._pieces[0][0]
+            return 2 * waited > self._most_wait_seconds or 2 * self.queued_records > self._most_records
 
     def end(self) -> None:
         """Say that nothing will follow."""
@@ -90,7 +119,7 @@ class PieceQueue:
         with self._changed:
             while records < most_records:
                 if self._pieces:
-                    piece = self._pieces.popleft()
+                    _, piece = self._pieces.popleft()
                     taken.append(piece)
                     records += piece.frame.height
                     self.queued_records -= piece.frame.height
