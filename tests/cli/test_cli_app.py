@@ -81,6 +81,7 @@ SURFACE = {
     "watch": sorted(
         [
             *METER,
+            "--alerts-per-day",
             "--alerts-per-hour",
             "--batch-seconds",
             "--captures",

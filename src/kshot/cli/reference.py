@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,6 +15,7 @@ from kshot.cli.messages import Messages
 
 if TYPE_CHECKING:
     from kshot.store.references import ReferenceStore
+    from kshot.stream.budget import GroupSizes
     from kshot.stream.learned_reference import LearnedReference
     from kshot.stream.metering import MeterOptions
     from kshot.stream.pipeline import Records
@@ -93,6 +95,7 @@ def build(
         "fingerprint": fingerprint(), "seen": learned.seen, "records": len(learned.records), "threats": names,
         "built": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "of_alerts": learned.of_alerts, "taken_for_attacks": learned.taken_for_attacks, "days": days,
+        "sizes": None if learned.sizes is None else learned.sizes.told(),
     }  # fmt: skip
     kept.save(name, KeptReference(frame, learned.records.features, about))
     messages.note(_told(name, learned))
@@ -147,8 +150,19 @@ def remove(name: _Name) -> int:
     return 0
 
 
-def read_reference(told: Sequence[str], meter: MeterOptions) -> tuple[Records, list[str]]:
-    """The records that `--reference` names, files or a learned reference, and what to say of them.
+@dataclass(frozen=True, slots=True)
+class SiteReference:
+    """What `--reference` names."""
+
+    records: Records
+    screened: list[str] | None = None
+    """Threats that a learned one was looked through for."""
+    sizes: GroupSizes | None = None
+    """Of all that a learned one is a sample of."""
+
+
+def read_reference(told: Sequence[str], meter: MeterOptions) -> SiteReference:
+    """The records that `--reference` names, files or a learned reference, and what is known of them.
 
     Raises:
         UserError, InputError: there is no such file or reference, or it cannot be read.
@@ -156,16 +170,18 @@ def read_reference(told: Sequence[str], meter: MeterOptions) -> tuple[Records, l
     from kshot.errors import UserError
     from kshot.store import kshot_home
     from kshot.store.references import ReferenceStore
+    from kshot.stream.budget import GroupSizes
     from kshot.stream.pipeline import read_records
 
     kept = ReferenceStore(kshot_home())
     named = [one for one in told if not Path(one).exists() and one in kept.names()]
     if not named:
-        return read_records(told, meter), []
+        return SiteReference(read_records(told, meter))
     if len(told) > 1:
         raise UserError(f"--reference {named[0]} is learned: give it alone, or files")
     records, about = _learned(kept, named[0])
-    return records, list(about.get("threats", ()))
+    sizes = about.get("sizes")
+    return SiteReference(records, list(about.get("threats", ())), None if sizes is None else GroupSizes.heard(sizes))
 
 
 def _before(kept: ReferenceStore, name: str) -> LearnedReference:

@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -23,8 +23,7 @@ if TYPE_CHECKING:
     from kshot.records.kept import KeptAlert
     from kshot.records.streams import Piece
     from kshot.sources.following import FollowedSource
-    from kshot.store.alerts import AlertStore
-    from kshot.stream.standing import StandingDetector
+    from kshot.stream.batching import PieceQueue
     from kshot.stream.watching import Watch
 
 _SOURCE, _OPERATION = "Source (one of these)", "Operation"
@@ -61,6 +60,10 @@ FanoutGroup = Annotated[
         rich_help_panel=_SOURCE,
     ),
 ]
+NoEarly = Annotated[
+    bool,
+    typer.Option("--no-early", help="Judge flows of --interface only when they end.", rich_help_panel=_SOURCE),
+]
 
 
 def watch(
@@ -82,6 +85,7 @@ def watch(
     interface: Interface = None,
     ring: Ring = 128,
     fanout_group: FanoutGroup = None,
+    no_early: NoEarly = False,
     threats: flags.Threats = None,
     reference: Annotated[
         list[str] | None,
@@ -93,6 +97,16 @@ def watch(
         ),
     ] = None,
     false_alarm_rate: flags.FalseAlarmRate = None,
+    alerts_per_day: Annotated[
+        float | None,
+        typer.Option(
+            "--alerts-per-day",
+            metavar="N",
+            min=0.1,
+            help="Instead: how many alerts a day there are to be, held while traffic changes; needs --reference.",
+            rich_help_panel=flags.CALIBRATION,
+        ),
+    ] = None,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -164,45 +178,63 @@ def watch(
     # Before anything starts threads, which would keep the rights that are dropped here.
     packets = packet_socket(interface) if interface is not None else None
 
+    from kshot.cli.teaching import Lessons
     from kshot.features import columns_for_tier
     from kshot.records.columns import Tier
     from kshot.store import kshot_home
     from kshot.store.alerts import AlertStore
     from kshot.store.database import default_url
-    from kshot.stream.growing import GrowingOptions
+    from kshot.stream.growing import growing_for
     from kshot.stream.metering import MeterOptions
+    from kshot.stream.steering import Steering
+    from kshot.stream.warm import made_flows
     from kshot.stream.watching import Watch, WatchOptions
 
     if false_alarm_rate is not None and not 0 < false_alarm_rate < 1:
         raise UserError(f"--false-alarm-rate {false_alarm_rate:g} is not between 0 and 1")
+    if alerts_per_day is not None and false_alarm_rate is not None:
+        raise UserError("--false-alarm-rate and --alerts-per-day say the same thing twice; give one")
+    if alerts_per_day is not None and not reference:
+        raise UserError("--alerts-per-day needs --reference: nothing else tells what a day is here")
     meter_options = MeterOptions(idle_timeout, active_timeout, not no_tunnels)
     rest: Callable[[], Iterable[Piece]] = tuple
+    queue: PieceQueue | None = None
     source: FollowedSource
     if interface is not None and packets is not None:
         from kshot.sources.interface import LiveInterface
+        from kshot.stream.batching import PieceQueue
         from kshot.stream.followed_interface import FollowedInterface
+        from kshot.stream.shedding import without_lone
 
-        source = live = FollowedInterface(LiveInterface(interface, packets, ring << 20, fanout_group), meter_options)
-        rest = live.rest
+        heard = LiveInterface(interface, packets, ring << 20, fanout_group)
+        source = live = FollowedInterface(heard, meter_options, early=not no_early)
+        rest, queue = live.rest, PieceQueue(policy="shed", thin=without_lone)
     else:
         source = _source(zeek, eve, captures, meter_options)
     address = _address(metrics) if metrics is not None else None
     kept = AlertStore(store or default_url(kshot_home()))
     try:
-        fit, version = _teaching(flags.comma_list(threats), reference, false_alarm_rate, meter_options, kept)
-        options = WatchOptions(batch_seconds=batch_seconds, growing=GrowingOptions(most_alerts_an_hour=alerts_per_hour))
+        lessons = Lessons(
+            flags.comma_list(threats), reference, kept, meter_options, _log,
+            false_alarm_rate=false_alarm_rate, alerts_per_day=alerts_per_day,
+        )  # fmt: skip
+        steering = Steering(_log, alerts_a_day=alerts_per_day, sizes=lessons.sizes if alerts_per_day else None)
+        options = WatchOptions(batch_seconds=batch_seconds, growing=growing_for(alerts_per_hour, alerts_per_day))
         with _alert_lines(output) as on_alert:
             columns = None if stdin else columns_for_tier(Tier.ZEEK if zeek or eve else Tier.PACKETS)
             watch = Watch(
                 source,
                 kept,
-                fit,
+                lessons.fit,
                 log=_log,
-                version=version,
+                version=lessons.version,
                 on_alert=on_alert,
                 options=options,
                 columns=columns,
+                steering=steering,
+                queue=queue,
                 rest=rest,
+                rehearsal=made_flows() if interface is not None else None,
             )
             watch.prepare()
             with _signals(watch), _side_jobs(watch, stats, address):
@@ -243,34 +275,6 @@ def _source(zeek: Path | None, eve: Path | None, captures: Path | None, meter: A
     if captures is not None:
         return FollowedCaptures(CaptureFolder(captures), meter)
     return StandardInput()
-
-
-def _teaching(
-    names: list[str], reference: list[str] | None, rate: float | None, meter: Any, kept: AlertStore
-) -> tuple[Callable[[Sequence[str]], StandingDetector], Callable[[], object]]:
-    """How a detector is fitted for the columns of the stream, and what tells that it must be fitted anew."""
-    from kshot.cli.reference import read_reference
-    from kshot.cli.scan import load_threats
-    from kshot.errors import UserError
-    from kshot.store.labels import LabelStore
-    from kshot.stream.pipeline import ScanOptions
-    from kshot.stream.standing import StandingDetector, Teaching
-
-    labels = LabelStore(kept)
-    threats, laboratory, torn = load_threats(names)
-    for line in torn:
-        _log("threat_damaged", what=line)
-    benign, screened = read_reference(reference, meter) if reference else (None, None)
-    if screened and (new := sorted({threat.name for threat in threats} - set(screened))):
-        _log("note", what=f"the reference was learned before {', '.join(new)} was taught, and may hold its records")
-    if benign is not None and benign.kind != "flow":
-        raise UserError("--reference holds table rows; kshot watch judges flows: give captures, logs or flows")
-    options = ScanOptions(false_alarm_rate=rate)
-
-    def fit(columns: Sequence[str]) -> StandingDetector:
-        return StandingDetector(Teaching(threats, laboratory, benign, labels.standing(), options), columns)
-
-    return fit, labels.version
 
 
 def _log(event: str, **facts: Any) -> None:

@@ -15,7 +15,7 @@ from kshot.store.database import database_errors, open_database
 # After database.py, which names the extra where SQLAlchemy is missing.
 from sqlalchemy import Connection, Row, delete, func, insert, select, text, update
 
-from kshot.store.tables import ALERTS, BOOKMARKS, EVIDENCE, JOURNAL
+from kshot.store.tables import ALERTS, BOOKMARKS, EVIDENCE, JOURNAL, RESERVOIR, STANDING
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +34,12 @@ class Progress:
     """What the watch remembers, which makes the journal so far needless; None where `journal` tells of the batch."""
     journal: bytes = b""
     """What of this batch has to be remembered."""
+    sample: bytes = b""
+    """Records of this batch that join the reservoir."""
+    whole_sample: bytes | None = None
+    """The reservoir as one, this batch and all before it; None where `sample` tells."""
+    standing: bytes | None = None
+    """The reference that was learned on the way; None where it is as it was."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +51,10 @@ class Resumed:
     """Of the batches after the snapshot, in order."""
     alerts: list[KeptAlert] = field(default_factory=list)
     """Those still open, with their evidence."""
+    samples: list[bytes] = field(default_factory=list)
+    """The reservoir, in the order in which it grew."""
+    standing: bytes = b""
+    """The reference that was learned on the way; empty where there is none."""
 
 
 class AlertStore:
@@ -77,10 +87,13 @@ class AlertStore:
                 select(JOURNAL.c.records).where(JOURNAL.c.source == source).order_by(JOURNAL.c.batch)
             )
             told = [bytes(one) for (one,) in journal]
+            grown = select(RESERVOIR.c.records).where(RESERVOIR.c.source == source).order_by(RESERVOIR.c.batch)
+            samples = [bytes(one) for (one,) in connection.execute(grown)]
+            standing = connection.execute(select(STANDING.c.reference).where(STANDING.c.source == source)).scalar()
             still = select(ALERTS).where(ALERTS.c.source == source, ALERTS.c.is_open.is_(True)).order_by(ALERTS.c.id)
             alerts = _with_evidence(connection, [_alert(one) for one in connection.execute(still)])
         progress = Progress(row.batch, row.records, row.position, bytes(row.carry), bytes(row.snapshot))
-        return Resumed(progress, told, alerts)
+        return Resumed(progress, told, alerts, samples, bytes(standing or b""))
 
     def commit(self, source: str, progress: Progress, alerts: Sequence[KeptAlert]) -> list[int]:
         """Write alerts (id 0: a new one), all their evidence, and how far `source` was read: all of it or nothing.
@@ -189,8 +202,21 @@ def _keep_progress(connection: Connection, source: str, progress: Progress) -> N
         connection.execute(delete(JOURNAL).where(JOURNAL.c.source == source))
     if not connection.execute(update(BOOKMARKS).where(BOOKMARKS.c.source == source).values(**values)).rowcount:
         connection.execute(insert(BOOKMARKS).values(**({"source": source, "carry": b"", "snapshot": b""} | values)))
+    _keep_learned(connection, source, progress)
     if progress.journal:
         connection.execute(insert(JOURNAL).values(source=source, batch=progress.batch, records=progress.journal))
+
+
+def _keep_learned(connection: Connection, source: str, progress: Progress) -> None:
+    sample = progress.sample
+    if progress.whole_sample is not None:
+        connection.execute(delete(RESERVOIR).where(RESERVOIR.c.source == source))
+        sample = progress.whole_sample
+    if sample:
+        connection.execute(insert(RESERVOIR).values(source=source, batch=progress.batch, records=sample))
+    if progress.standing is not None:
+        connection.execute(delete(STANDING).where(STANDING.c.source == source))
+        connection.execute(insert(STANDING).values(source=source, reference=progress.standing))
 
 
 def _alert(row: Row[Any]) -> KeptAlert:

@@ -87,6 +87,21 @@ JOURNAL = Table(
     Column("batch", BigInteger, primary_key=True),
     Column("records", LargeBinary, nullable=False),
 )
+RESERVOIR = Table(
+    "reservoir",
+    METADATA,
+    Column("source", String(512), ForeignKey("bookmarks.source", ondelete="CASCADE"), primary_key=True),
+    Column("batch", BigInteger, primary_key=True),
+    Column("records", LargeBinary, nullable=False),
+)
+"""An even sample of records that belong to no alert, from which a new reference is made when traffic drifts."""
+STANDING = Table(
+    "standing",
+    METADATA,
+    Column("source", String(512), ForeignKey("bookmarks.source", ondelete="CASCADE"), primary_key=True),
+    Column("reference", LargeBinary, nullable=False),
+)
+"""The reference made so, which a restarted watch fits on again."""
 AUDIT = Table(
     "audit",
     METADATA,

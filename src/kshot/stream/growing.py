@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -15,6 +17,8 @@ from kshot.stream.grouping import QUIET_SECONDS
 MOST_EVIDENCE = 10
 """Records kept of an alert: the loudest."""
 MOST_ALERTS_AN_HOUR = 1_000
+MOST_OF_ONE = 3
+"""Alerts an hour of one threat by one originator under a budget, beyond which further responders share one."""
 LATE_SECONDS = 3_600.0
 """Records come in the order in which they end: one that began so long before the newest may still belong."""
 _HOUR = 3_600 * 10**9
@@ -30,6 +34,16 @@ class GrowingOptions:
     """A pause longer than this between two records of a group begins a new alert."""
     most_alerts_an_hour: int = MOST_ALERTS_AN_HOUR
     """Beyond, further parties of a threat share one alert without parties, hour by hour of the records' time."""
+    most_of_one_an_hour: int | None = None
+    """Beyond, further responders of one originator share one alert of a threat."""
+
+
+def growing_for(most_alerts_an_hour: int, alerts_a_day: float | None) -> GrowingOptions:
+    """How alerts are grouped under a budget: what is far beyond it in an hour, or of one originator, is folded."""
+    if alerts_a_day is None:
+        return GrowingOptions(most_alerts_an_hour=most_alerts_an_hour)
+    most = max(5, math.ceil(alerts_a_day / 24 * 4))
+    return GrowingOptions(most_alerts_an_hour=min(most_alerts_an_hour, most), most_of_one_an_hour=MOST_OF_ONE)
 
 
 @dataclass(slots=True)
@@ -56,13 +70,20 @@ class GrowingAlerts:
         self.folded = 0
         """Records whose alert was folded into one without parties."""
         self._open: dict[Key, _Growing] = {}
+        self._of_one: Counter[tuple[int, str, str | None]] = Counter()
         for alert in alerts:
             self._open[_key(alert)] = _Growing(alert, changed=False)
+            self._of_one[(alert.first_nanoseconds or 0) // _HOUR, alert.threat, alert.originator] += 1
         self._closed: list[_Growing] = []
         self._taken: list[_Growing] = []
 
     def __len__(self) -> int:
         return len(self._open)
+
+    @property
+    def parties(self) -> set[tuple[str | None, str | None]]:
+        """Of the open alerts."""
+        return {(originator, responder) for _, originator, responder in self._open}
 
     def take(
         self,
@@ -121,14 +142,20 @@ class GrowingAlerts:
         threat, first, last = str(row["threat"]), int(row["first"]), int(row["last"])  # type: ignore[call-overload]
         key: Key = (threat, row["originator"], row["responder"])  # type: ignore[assignment]
         current = self._current(key, first)
+        hour = first // _HOUR
+        most = self.options.most_of_one_an_hour
+        if current is None and most is not None and self._of_one[hour, threat, key[1]] >= most:
+            key = (threat, key[1], None)
+            current = self._current(key, first)
+            self.folded += 1
         if current is None:
-            hour = first // _HOUR
             if self.hours.get(hour, 0) >= self.options.most_alerts_an_hour:
                 key = (threat, None, None)
                 current = self._current(key, first)
                 self.folded += 1
             else:
                 self.hours[hour] = self.hours.get(hour, 0) + 1
+                self._of_one[hour, threat, key[1]] += 1
         if current is not None:
             old = current.alert
             assert old.first_nanoseconds is not None and old.last_nanoseconds is not None
@@ -165,6 +192,8 @@ class GrowingAlerts:
                 self._shut(key, growing)
         oldest = border // _HOUR - 24
         self.hours = {hour: count for hour, count in self.hours.items() if hour >= oldest}
+        if any(key[0] < oldest for key in self._of_one):
+            self._of_one = Counter({key: count for key, count in self._of_one.items() if key[0] >= oldest})
 
     def _shut(self, key: Key, growing: _Growing) -> None:
         growing.alert = replace(growing.alert, is_open=False)

@@ -16,6 +16,7 @@ from kshot.features.tiers import tier_of_features
 from kshot.intel import fit_threats, is_of_kind
 from kshot.records.kept import KeptAlert
 from kshot.records.threats import Threat
+from kshot.stream.budget import GroupSizes
 from kshot.stream.laboratory import Laboratory
 from kshot.stream.metering import Metering
 from kshot.stream.pipeline import Records
@@ -39,6 +40,8 @@ class LearnedReference:
     """Left out: they belong to an alert."""
     taken_for_attacks: int
     """Left out: of those looked through, so many look like a hidden attack."""
+    sizes: GroupSizes | None = None
+    """Of the groups of all records that might have been kept; None where these tell no times."""
 
 
 def learn_reference(
@@ -81,7 +84,14 @@ def learn_reference(
     kept = new if old is None else _joined(_sample(old, rng, most - len(new)), new)
     if not len(kept):
         raise UserError("nothing is left for a reference: all of it belongs to alerts or looks like an attack")
-    return LearnedReference(kept, seen, int(of_alerts.sum()), int(taken.sum()))
+    return LearnedReference(kept, seen, int(of_alerts.sum()), int(taken.sum()), _sizes(quiet))
+
+
+def _sizes(records: Records) -> GroupSizes | None:
+    try:
+        return GroupSizes.of(records.parties())
+    except UserError:
+        return None
 
 
 def as_kept(records: Records) -> pl.DataFrame:

@@ -17,7 +17,7 @@ from kshot.features.tiers import tier_of_features
 from kshot.intel import fit_threats
 from kshot.records.kept import Label
 from kshot.records.threats import Threat
-from kshot.stream.budget import rate_for_budget
+from kshot.stream.budget import GroupSizes
 from kshot.stream.laboratory import Bench, Laboratory
 from kshot.stream.pipeline import DEFAULT_RATE, Records, ScanOptions
 
@@ -39,6 +39,10 @@ class Verdicts:
     """Records that would have alarmed, but for a label."""
     explain: Callable[[Sequence[int]], list[list[str]]]
     """Rows of the batch -> the three features that speak loudest for each."""
+    harmless: NDArray[np.bool_] | None = None
+    """Which of them a label mutes."""
+    loudness: NDArray[np.float64] | None = None
+    """-ln of the p-value, continued beyond the least that is attainable; None where nothing calibrates."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +56,8 @@ class Teaching:
     labels: Sequence[Label] = ()
     """Standing labels, in the order in which they were given."""
     options: ScanOptions = field(default_factory=ScanOptions)
+    sizes: GroupSizes | None = None
+    """Of the reference's groups, where its records are a sample of what was seen."""
 
 
 class StandingDetector:
@@ -83,7 +89,7 @@ class StandingDetector:
         builtin = [replace(threat, shots=self._cut(threat.shots)) for threat in builtin]
         if reference is not None:
             taught = self._taught([*threats, *builtin], teaching.labels, schema)
-            self._stand_on_reference(taught, self._cut(reference.features), reference, schema, teaching.options)
+            self._stand_on_reference(taught, self._cut(reference.features), reference, teaching)
         elif laboratory is not None:
             # Only what is the user's, or was changed by a label, is learned beside what the laboratory keeps learned.
             changed = {label.threat for label in teaching.labels}
@@ -132,9 +138,9 @@ class StandingDetector:
         taught: list[Threat],
         features: pl.DataFrame,
         reference: Records,
-        schema: Mapping[str, pl.DataType],
-        options: ScanOptions,
+        teaching: Teaching,
     ) -> None:
+        options = teaching.options
         if not taught:
             raise UserError("no threat fits this input; see: kshot threats list")
         self.calibrated = "site"
@@ -145,7 +151,9 @@ class StandingDetector:
             raise UserError(f"--reference holds {len(reference):,} records, too few to calibrate; give more")
         asked = options.false_alarm_rate
         if options.alerts_per_day is not None:
-            asked = rate_for_budget(reference.parties(), options.alerts_per_day)
+            # Below the least rate that a p-value can tell, loudness goes on: what the stream shows decides there.
+            sizes = teaching.sizes or GroupSizes.of(reference.parties())
+            asked, attainable = sizes.rate_for(options.alerts_per_day), 0.0
         self.rate = max(DEFAULT_RATE if asked is None else asked, attainable)
         """The false-alarm rate that is kept."""
         if asked is not None and asked < attainable:
@@ -183,6 +191,9 @@ class _Group:
         rng = np.random.default_rng(random_state)
         self.panel = Panel.fit(shots, settle(self._benign, self._benign), [*self._schema], rng)
         self.names = np.array([*shots], dtype=object)
+        calibration = self.panel.detector.calibration(unknown=False)
+        self.loudest = float("inf") if calibration is None else float(calibration.benign[-1])
+        """The greatest surprise of a benign record that calibrates: beyond it p-values say no more."""
 
     def asked(self, features: pl.DataFrame) -> pl.DataFrame:
         """Records as the panel judges them."""
@@ -212,7 +223,9 @@ def _loudest(groups: Sequence[_Group], features: pl.DataFrame, rate: float) -> V
                 told.update(zip(mine, reasons, strict=True))
         return [told[row] for row in rows]
 
-    return _unmuted(threat, scores[at], p_value, p_value <= rate * (1.0 + 1e-12), explain)
+    beyond = np.maximum(scores[at] - np.array([group.loudest for group in groups])[order], 0.0)
+    told = _unmuted(threat, scores[at], p_value, p_value <= rate * (1.0 + 1e-12), explain)
+    return replace(told, loudness=beyond - np.log(p_value))
 
 
 def _sighted(bench: Bench, features: pl.DataFrame, asked: float) -> Verdicts:
@@ -233,7 +246,7 @@ def _unmuted(
     explain: Callable[[Sequence[int]], list[list[str]]],
 ) -> Verdicts:
     harmless = np.array([str(name).startswith(LOOK_ALIKE) for name in threat], dtype=bool)
-    return Verdicts(threat, score, p_value, alarm & ~harmless, int((alarm & harmless).sum()), explain)
+    return Verdicts(threat, score, p_value, alarm & ~harmless, int((alarm & harmless).sum()), explain, harmless)
 
 
 def _shots(label: Label, schema: Mapping[str, pl.DataType]) -> pl.DataFrame:

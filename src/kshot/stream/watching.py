@@ -13,7 +13,7 @@ from typing import Any
 import polars as pl
 
 from kshot.errors import OutputError
-from kshot.features import fingerprint
+from kshot.features import FeatureExtractor, fingerprint
 from kshot.records.flows import FLOW_SCHEMA
 from kshot.records.kept import KeptAlert
 from kshot.records.streams import Bookmark, Piece
@@ -21,10 +21,12 @@ from kshot.sources.following import FollowedSource
 from kshot.sources.standard_input import FLOW_LINE_SCHEMA
 from kshot.store.alerts import AlertStore, Progress, Resumed
 from kshot.stream.batching import BATCH_SECONDS, MOST_BATCH_RECORDS, PieceQueue
+from kshot.stream.early import EarlyVerdicts
 from kshot.stream.flowtables import as_flows
 from kshot.stream.growing import GrowingAlerts, GrowingOptions, alarms_of
 from kshot.stream.remembering import RememberingExtractor, journal_entry
-from kshot.stream.standing import StandingDetector
+from kshot.stream.standing import StandingDetector, Verdicts
+from kshot.stream.steering import Steering
 
 _PAUSE_SECONDS = 0.05
 """Between two looks at a source that had nothing."""
@@ -56,19 +58,22 @@ class Watch:
     """Follows one source until it ends or is told to stop; nothing is lost or doubled however it ends.
 
     Parameters:
-        detector: fits a detector on the feature columns of the stream; asked again when `version` changes.
+        detector: fits a detector on the feature columns of the stream; asked again when `version` changes. Asked with
+            a second argument, features of late records, it fits on these in the place of its reference.
         version: of the labels that the detector learned from; asked at each batch.
         log: gets what happens, as it happens.
         on_alert: gets each alert that is new, after it was committed.
         columns: the features that the stream will have, if that is known: then `prepare` fits the detector.
+        steering: keeps promises while traffic changes; by default drift is told and no more.
         rest: asked when the watch stops for what no other process could go on with, such as flows still open.
+        rehearsal: flows to judge before the source is followed: the first ones then do not wait for machine code.
     """
 
     def __init__(
         self,
         source: FollowedSource,
         store: AlertStore,
-        detector: Callable[[Sequence[str]], StandingDetector],
+        detector: Callable[..., StandingDetector],
         *,
         log: Log,
         version: Callable[[], object] = lambda: None,
@@ -76,10 +81,14 @@ class Watch:
         options: WatchOptions = WatchOptions(),
         queue: PieceQueue | None = None,
         columns: Sequence[str] | None = None,
+        steering: Steering | None = None,
         rest: Callable[[], Iterable[Piece]] = tuple,
+        rehearsal: pl.DataFrame | None = None,
     ) -> None:
         self._source = source
+        self._rehearsal = rehearsal
         self._rest = rest
+        self._steering = steering if steering is not None else Steering(log)
         self._store = store
         self._detector_for = detector
         self._version_of = version
@@ -89,6 +98,7 @@ class Watch:
         self._columns = columns
         self._queue = queue if queue is not None else PieceQueue()
         self._extractor = RememberingExtractor()
+        self._early = EarlyVerdicts()
         self._detector: StandingDetector | None = None
         self._version: object = None
         self._batch = 0
@@ -116,9 +126,13 @@ class Watch:
             InputError, OutputError: the source or the store cannot be used.
         """
         kept = self._store.resume(self._source.name)
+        if kept is not None and "steering" in (place := json.loads(kept.progress.position)):
+            self._steering.restore(place["steering"], kept.standing, kept.samples)
         if self._columns is not None:
             # First, for a live source is heard from `resume` on, and fitting takes seconds.
-            self._standing(self._columns)
+            detector = self._standing(self._columns)
+            if self._rehearsal is not None:
+                detector.judge(FeatureExtractor().transform(self._rehearsal))
         if kept is None:
             self._source.resume(None)
         else:
@@ -180,7 +194,7 @@ class Watch:
                     continue
                 self._queue.put(piece, self._stop.is_set)
             for piece in self._rest():
-                self._queue.put(piece)
+                self._queue.put(piece, is_last=True)
         except BaseException as error:
             self._failed.append(error)
         finally:
@@ -189,22 +203,55 @@ class Watch:
     def _judge(self, pieces: Sequence[Piece]) -> None:
         """Judge a batch and commit it."""
         flows = [_flows(piece.frame) for piece in pieces if piece.frame.height]
+        open_ones = [piece.early for piece in pieces if piece.early is not None]
         last = pieces[-1].bookmark
+        if open_ones:
+            self._take_early(pl.concat(open_ones))
         if not flows:
-            if last.position != self._position:
+            alerts = self._growing.changed()
+            if alerts or last.position != self._position:
                 self._batch += 1
-                self._commit([], last.position, last, b"")
+                self._commit(alerts, last.position, last, b"")
             return
         frame = pl.concat(flows)
         features = self._extractor.transform(frame)
+        self._standing(features.columns)
+        firsts = frame["first_time"].cast(pl.Int64).fill_null(0).to_numpy()
+        for begin, end, hour in self._steering.stretches(firsts, self._watermark):
+            if self._steering.begin(hour):
+                self._fit(features.columns)
+            self._take(frame[begin:end], features[begin:end])
+        self._batch += 1
+        self._commit(self._growing.changed(), last.position, last, journal_entry(frame))
+        newest = frame["last_time"].cast(pl.Int64).max()
+        self._behind_seconds = max(time.time() - float(newest or 0) * 1e-9, 0.0)  # type: ignore[arg-type]
+
+    def _take_early(self, frame: pl.DataFrame) -> None:
+        """Judge flows that are still open; what alarms here is not counted again when it ends."""
+        features = self._early.features(frame)
         detector = self._standing(features.columns)
-        verdicts = detector.judge(features)
-        first_row = self._records + 1
-        self._records += frame.height
+        self._grow(frame, features, detector, self._steering.decide(detector.judge(features)), are_open=True)
+
+    def _take(self, frame: pl.DataFrame, features: pl.DataFrame) -> None:
+        """Judge records of one hour, and let alerts grow by them."""
+        detector = self._standing(features.columns)
+        verdicts = self._steering.steer(detector.judge(features), frame)
         self._watermark = max(self._watermark, int(frame["first_time"].cast(pl.Int64).max() or 0))  # type: ignore[arg-type]
-        alarms = alarms_of(frame, first_row, verdicts.threat, verdicts.score, verdicts.p_value, verdicts.alarm)
+        first_row = self._records + 1
+        self._grow(frame, features, detector, verdicts, are_open=False)
+        self._steering.learn(features, frame, first_row, verdicts.alarm, self._growing.parties)
+        self._counts["flows_scored"] += frame.height
+        self._counts["flows_muted"] += verdicts.muted
+        self._counts["alarms"] += int(verdicts.alarm.sum())
+
+    def _grow(
+        self, frame: pl.DataFrame, features: pl.DataFrame, detector: StandingDetector, verdicts: Verdicts,
+        *, are_open: bool,
+    ) -> None:  # fmt: skip
+        alarms = alarms_of(frame, self._records + 1, verdicts.threat, verdicts.score, verdicts.p_value, verdicts.alarm)
+        self._records += frame.height
         self._growing.take(
-            alarms,
+            self._early.untold(frame, alarms, are_open=are_open),
             self._watermark,
             calibrated=detector.calibrated,
             fingerprint=fingerprint(),
@@ -212,13 +259,6 @@ class Watch:
             explain=verdicts.explain,
             show=lambda rows: _shown(frame, features, rows),
         )
-        self._counts["flows_scored"] += frame.height
-        self._counts["flows_muted"] += verdicts.muted
-        self._counts["alarms"] += alarms.height
-        self._batch += 1
-        self._commit(self._growing.changed(), last.position, last, journal_entry(frame))
-        newest = frame["last_time"].cast(pl.Int64).max()
-        self._behind_seconds = max(time.time() - float(newest or 0) * 1e-9, 0.0)  # type: ignore[arg-type]
 
     def _standing(self, columns: Sequence[str]) -> StandingDetector:
         """The detector, fitted anew if labels have changed."""
@@ -228,13 +268,18 @@ class Watch:
             version = self._version
             self._log("labels_unread", why=str(error))
         if self._detector is None or version != self._version:
-            began = time.monotonic()
-            self._detector = self._detector_for(columns)
             self._version = version
-            self._adapt_seconds = time.monotonic() - began
-            self._log("adapted", seconds=round(self._adapt_seconds, 3), rate=self._detector.rate)
-            for note in self._detector.notes:
-                self._log("note", what=note)
+            return self._fit(columns)
+        return self._detector
+
+    def _fit(self, columns: Sequence[str]) -> StandingDetector:
+        began = time.monotonic()
+        fresh = self._steering.fresh
+        self._detector = self._detector_for(columns) if fresh is None else self._detector_for(columns, fresh)
+        self._adapt_seconds = time.monotonic() - began
+        self._log("adapted", seconds=round(self._adapt_seconds, 3), rate=self._detector.rate)
+        for note in self._detector.notes:
+            self._log("note", what=note)
         return self._detector
 
     def _commit(
@@ -244,13 +289,21 @@ class Watch:
         """Write a batch; while the store fails nothing is read on, and nothing forgotten."""
         due = self._journal_batches >= _MOST_JOURNAL_BATCHES or self._journal_bytes >= _MOST_JOURNAL_BYTES
         snapshot = self._extractor.snapshot() if due or force_snapshot else None
-        place = {"source": json.loads(position), "hours": self._growing.hours, "watermark": self._watermark}
+        place = {
+            "source": json.loads(position), "hours": self._growing.hours, "watermark": self._watermark,
+            "steering": self._steering.state(),
+        }  # fmt: skip
         carry = None
         if bookmark is not None and bookmark.carry_version != self._carry_version:
             carry = bookmark.carry()
         told = b"" if snapshot is not None else journal
-        progress = Progress(self._batch, self._records, json.dumps(place), carry, snapshot, told)
+        sample, standing = self._steering.left()
+        whole = self._steering.reservoir.whole() if snapshot is not None else None
+        progress = Progress(
+            self._batch, self._records, json.dumps(place), carry, snapshot, told, sample, whole, standing
+        )
         ids = self._write(progress, alerts)
+        self._steering.written()
         self._position = position
         if bookmark is not None:
             self._carry_version = bookmark.carry_version
@@ -293,6 +346,8 @@ class Watch:
             "flows_scored": scored,
             "flows_shed": self._queue.shed_records,
             "flows_muted": self._counts["flows_muted"],
+            "flows_looked_at": self._early.looked,
+            "early_alarms": self._early.alarms,
             "alarms": self._counts["alarms"],
             "alerts": self._counts["alerts"],
             "alerts_open": len(self._growing),
@@ -304,6 +359,7 @@ class Watch:
             "lag_bytes": self._source.backlog_bytes,
             "lag_seconds": round(self._behind_seconds, 3),
             "adapt_seconds": round(self._adapt_seconds, 3),
+            **self._steering.stats(),
             "store_failures": self._counts["store_failures"],
             "uptime_seconds": round(time.monotonic() - self._started, 3),
             "source": {name: value for name, value in counters.items() if name not in ("packets_read", "kernel_drops")},

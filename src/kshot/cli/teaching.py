@@ -1,0 +1,96 @@
+"""What a watch is taught: threats, a reference, labels; read anew when it is told to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from kshot.store.alerts import AlertStore
+    from kshot.stream.budget import GroupSizes
+    from kshot.stream.metering import MeterOptions
+    from kshot.stream.standing import StandingDetector
+
+
+class Lessons:
+    """Fits a watch's detector; `version` changes when it has to be fitted anew."""
+
+    def __init__(
+        self,
+        names: list[str],
+        reference: list[str] | None,
+        kept: AlertStore,
+        meter: MeterOptions,
+        log: Callable[..., None],
+        *,
+        false_alarm_rate: float | None = None,
+        alerts_per_day: float | None = None,
+    ) -> None:
+        """Read all of it.
+
+        Raises:
+            UserError, InputError: a threat or the reference is not there, or cannot be read.
+        """
+        from kshot.store.labels import LabelStore
+        from kshot.stream.pipeline import ScanOptions
+
+        self._labels = LabelStore(kept)
+        self._meter = meter
+        self._log = log
+        self._options = ScanOptions(false_alarm_rate=false_alarm_rate, alerts_per_day=alerts_per_day)
+        self._reads = 0
+        self.read(names, reference)
+
+    def read(self, names: list[str], reference: list[str] | None) -> None:
+        """Read threats and reference; where that fails the old ones stay. Raises as the constructor."""
+        from kshot.cli.reference import read_reference
+        from kshot.cli.scan import load_threats
+        from kshot.errors import UserError
+
+        threats, laboratory, torn = load_threats(names)
+        site = read_reference(reference, self._meter) if reference else None
+        if site is not None and site.records.kind != "flow":
+            raise UserError("--reference holds table rows; kshot watch judges flows: give captures, logs or flows")
+        for line in torn:
+            self._log("threat_damaged", what=line)
+        if site is not None and site.screened is not None:
+            new = sorted({threat.name for threat in threats} - set(site.screened))
+            if new:
+                told = f"the reference was learned before {', '.join(new)} was taught, and may hold its records"
+                self._log("note", what=told)
+        self._threats, self._laboratory, self._site = threats, laboratory, site
+        self._reads += 1
+
+    @property
+    def sizes(self) -> GroupSizes | None:
+        """Of the groups of the reference, for a budget of alerts a day."""
+        from kshot.stream.budget import GroupSizes
+
+        if self._site is None:
+            return None
+        return self._site.sizes or GroupSizes.of(self._site.records.parties())
+
+    def version(self) -> object:
+        """Changes when labels do, or after `read`. Raises `OutputError`."""
+        return self._reads, self._labels.version()
+
+    def fit(self, columns: Sequence[str], fresh: pl.DataFrame | None = None) -> StandingDetector:
+        """Fit a detector; with `fresh`, features of late records, on these in the place of the reference.
+
+        Raises:
+            UserError: no threat fits, or there is nothing to calibrate on.
+        """
+        from dataclasses import replace
+
+        from kshot.stream.standing import StandingDetector, Teaching
+
+        benign: Any = None if self._site is None else self._site.records
+        if benign is not None and fresh is not None:
+            benign = replace(benign, features=fresh)
+        sizes = None if self._options.alerts_per_day is None else self.sizes
+        labels = self._labels.standing()
+        return StandingDetector(
+            Teaching(self._threats, self._laboratory, benign, labels, self._options, sizes), columns
+        )
