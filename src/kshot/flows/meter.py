@@ -27,6 +27,7 @@ from kshot.flows.layout import (
     LATEST_NANOSECONDS,
     SECOND,
 )
+from kshot.flows.looking import look
 from kshot.flows.pools import Arena, make_arena
 from kshot.flows.table import BLOCK_FRAMES, meter_frames
 from kshot.records.frames import FrameBatch
@@ -151,6 +152,17 @@ class FlowMeter:
         while not let_time_pass(*arena, max(0, nanoseconds)):
             nanoseconds = 0
             self._frames.append(flow_frame(arena))
+
+    def look(self) -> pl.DataFrame:
+        """Flows that are still open, as they are by now: those that fell silent or grow old, each at most three times.
+
+        In the order of their last packets. They go on, and come out of `drain` when they end.
+        """
+        arena = self._opened()
+        if arena.words[C_ROWS_USED]:
+            self._frames.append(flow_frame(arena))
+        look(*arena)
+        return flow_frame(arena).sort("last_time", maintain_order=True)
 
     @property
     def pending(self) -> int:

@@ -31,3 +31,6 @@ class Piece:
     frame: pl.DataFrame
     """Flows, of FLOW_SCHEMA or the part of it that a log can fill; may be empty where only the bookmark moved."""
     bookmark: Bookmark
+    early: pl.DataFrame | None = None
+    """Flows that are still open, as they are by now, of a source that can look at them: they come again when they end.
+    """

@@ -56,7 +56,8 @@ class PieceQueue:
         is_last: nothing new comes any more, so that what is not thinned out can wait.
         """
         if self._policy == "shed" and self.is_pressed:
-            thinned = replace(piece, frame=self._thin(piece.frame))
+            # Open flows come again at their end.
+            thinned = replace(piece, frame=self._thin(piece.frame), early=None)
             self.shed_records += piece.frame.height - thinned.frame.height
             piece = thinned
         records = piece.frame.height

@@ -9,12 +9,15 @@ from collections.abc import Iterator
 import polars as pl
 
 from kshot.flows import FlowMeter
+from kshot.records.flows import FLOW_SCHEMA
 from kshot.records.streams import Bookmark, Piece
 from kshot.sources.interface import LiveInterface
 from kshot.stream.metering import COUNTERS, MeterOptions
 
 PIECE_SECONDS = 0.1
 """Flows that have ended wait no longer to be given."""
+LOOK_SECONDS = 0.25
+"""Between two looks at open flows."""
 _PIECE_FLOWS = 4_096
 
 
@@ -26,8 +29,10 @@ class FollowedInterface:
     that a flow ends though nothing follows it, and a step of the wall clock ends nothing.
     """
 
-    def __init__(self, interface: LiveInterface, options: MeterOptions) -> None:
+    def __init__(self, interface: LiveInterface, options: MeterOptions, *, early: bool = False) -> None:
+        """early: look at open flows too."""
         self._interface = interface
+        self._early = early
         self._meter = FlowMeter(
             idle_timeout_seconds=options.idle_timeout_seconds,
             active_timeout_seconds=options.active_timeout_seconds,
@@ -36,6 +41,7 @@ class FollowedInterface:
         self.ended = False
         self._moment = time.monotonic_ns()
         """Of the steady clock: up to here the meter's clock has gone on."""
+        self._next_look = 0.0
 
     @property
     def name(self) -> str:
@@ -70,6 +76,7 @@ class FollowedInterface:
     def rest(self) -> Iterator[Piece]:
         """Hear no more, and give what was heard: the flows that are still open too."""
         self._interface.stop()
+        self._early = False  # all of them end now
         while (frames := self._interface.rest()) is not None:
             self._meter.push(frames)
             if self._meter.pending >= _PIECE_FLOWS and (piece := self._piece()) is not None:
@@ -79,8 +86,15 @@ class FollowedInterface:
         self.ended = True
 
     def _piece(self) -> Piece | None:
+        early = None
+        if self._early and time.monotonic() >= self._next_look:
+            early = self._meter.look()
+            self._next_look = time.monotonic() + LOOK_SECONDS
+            early = early if early.height else None
         frames = list(self._meter.drain(1))
-        return Piece(pl.concat(frames), self._bookmark()) if frames else None
+        if not frames and early is None:
+            return None
+        return Piece(pl.concat(frames) if frames else pl.DataFrame(schema=FLOW_SCHEMA), self._bookmark(), early)
 
     def _bookmark(self) -> Bookmark:
         return Bookmark(json.dumps({"packets": self._meter.counters.packets_read}))

@@ -7,6 +7,11 @@ import struct
 import tempfile
 from pathlib import Path
 
+import numpy as np
+import polars as pl
+
+from kshot.flows import FlowMeter
+from kshot.records.frames import FrameBatch
 from kshot.stream.metering import MeterOptions
 
 _PACKETS = 240
@@ -39,6 +44,19 @@ def _run_pipeline() -> int:
     threat = Threat("warm", records.features.head(3), "flow", fingerprint())
     scan(records, [threat], options=ScanOptions(unknown=True))
     return len(records)
+
+
+def made_flows() -> pl.DataFrame:
+    """A few hundred flows that nobody sent, to run the stages on before the first ones come."""
+    frames = _frames()
+    sizes = np.array([len(frame) for frame in frames], np.int32)
+    ends = np.cumsum(sizes, dtype=np.int64)
+    times = np.arange(len(frames)) * 1_000_000
+    links = np.ones(len(frames), np.int32)
+    meter = FlowMeter()
+    meter.push(FrameBatch(np.frombuffer(b"".join(frames), np.uint8), ends - sizes, sizes, sizes, times, links))
+    meter.look()
+    return pl.concat(list(meter.finish()))
 
 
 def _frames() -> list[bytes]:
