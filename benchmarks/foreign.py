@@ -26,9 +26,9 @@ SHIPPED: dict[str, tuple[str, ...]] = {
     "scan/masscan": ("port-scan", "host-sweep", "udp-scan"),
     "ddos/syn-flood": ("syn-flood",),
     "ddos/syn-flood+benign": ("syn-flood",),
-    "dns-tunnel": ("dns-tunnel",),
-    "dns-tunnel/iodine": ("dns-tunnel",),
-    "dns-tunnel/dnscat2": ("dns-tunnel",),
+    "dns-tunnel": ("dns-tunnel", "dns-polling"),
+    "dns-tunnel/iodine": ("dns-tunnel", "dns-polling"),
+    "dns-tunnel/dnscat2": ("dns-tunnel", "dns-polling"),
     "web-attack": ("sql-injection", "web-exploit", "web-scanner", "http-bruteforce"),
 }
 """Families of the captures' labels whose threat ships, and its right names."""

@@ -66,6 +66,7 @@ Role = Callable[[Actor], None]
 def _roles() -> dict[str, list[tuple[Role, float]]]:
     """Which roles a host plays, and the mean seconds between two actions of each."""
     import roles_files as files
+    import roles_lan as lan
     import roles_machines as machines
     import roles_odd as odd
     import roles_web as web
@@ -73,7 +74,7 @@ def _roles() -> dict[str, list[tuple[Role, float]]]:
     desk = [
         (web.browse, 6), (web.browse, 10), (machines.look_up, 3), (files.send_mail, 20), (machines.ntp_query, 25),
         (web.post_form, 15), (web.telemetry, 11), (odd.call_gone_peer, 14), (odd.ask_gone_server, 20),
-        (web.look_through, 9),
+        (web.look_through, 9), (lan.renew_lease, 15), (lan.ask_name, 20),
     ]  # fmt: skip
     # fmt: off
     return {
@@ -82,7 +83,7 @@ def _roles() -> dict[str, list[tuple[Role, float]]]:
         "desk3": [*desk, (web.telemetry_tls, 7), (web.browse, 5)],
         "mobile": [
             (web.browse, 5), (web.telemetry_tls, 9), (web.post_form, 15), (web.upload, 45), (odd.call, 25),
-            (web.look_through, 8), (odd.seek_peers, 20),
+            (web.look_through, 8), (odd.seek_peers, 20), (lan.renew_lease, 15),
         ],
         "dev": [
             (files.ssh_session, 12), (files.copy_files, 20), (machines.query_database, 8), (web.browse, 10),
@@ -98,29 +99,36 @@ def _roles() -> dict[str, list[tuple[Role, float]]]:
             (files.ftp_transfer, 14), (files.copy_files, 25), (web.browse, 12), (files.ftp_mistyped, 50),
             (web.look_through, 10),
         ],
-        "backup": [(files.back_up, 18), (machines.dump_database, 30), (files.ssh_command, 30)],
+        "backup": [(files.back_up, 18), (machines.dump_database, 30), (files.ssh_command, 30), (lan.find_service, 15)],
         "monitor": [
             (web.health, 2), (web.health_tls, 3), (machines.check_ports, 6), (machines.ping, 4),
             (machines.look_up, 5), (machines.ping_sweep, 30), (odd.collect_logs, 0.2),
-            (machines.mqtt_probe, 12), (files.smtp_probe, 11),
+            (machines.mqtt_probe, 12), (files.smtp_probe, 11), (lan.poll_agents, 12),
         ],
         "sensor1": [
             (machines.mqtt_stream, 1), (machines.ntp_query, 16), (machines.mqtt_publish, 4), (odd.seek_peers, 12),
+            (lan.renew_lease, 8),
         ],
         "sensor2": [
             (machines.mqtt_publish, 3), (machines.ntp_query, 16), (web.telemetry, 5), (machines.look_up, 20),
-            (odd.send_logs, 12), (odd.seek_peers, 15), (odd.call_lost_home, 8),
+            (odd.send_logs, 12), (odd.seek_peers, 15), (odd.call_lost_home, 8), (lan.renew_lease, 6),
         ],
         "hmi": [
             (machines.modbus_poll, 1), (machines.modbus_read, 3), (machines.mqtt_watch, 6), (machines.ntp_query, 20),
+            (lan.renew_lease, 12),
         ],
         "app": [
             (machines.query_database, 2), (machines.database_session, 6), (web.telemetry_tls, 6), (machines.look_up, 4),
             (web.health, 3), (files.send_mail, 15), (odd.send_logs, 6), (odd.call_closed_port, 10),
-            (web.update, 30), (machines.ntp_query, 20),
+            (web.update, 30), (machines.ntp_query, 20), (lan.account, 6), (lan.find_service, 25),
         ],
         "crawler": [(web.crawl, 12), (web.browse, 8)],
-        "shell": [(web.update, 25), (machines.look_up, 8), (machines.ntp_query, 20)],
+        "shell": [
+            (web.update, 25), (machines.look_up, 8), (machines.ntp_query, 20), (lan.answer, 0.2), (lan.account, 10),
+        ],
+        "files": [(lan.answer, 0.2)],
+        "web": [(lan.answer, 0.2)],
+        "dns": [(lan.answer, 0.2)],
         "mail": [(machines.mail_lookups, 5)],
     }
     # fmt: on

@@ -11,7 +11,7 @@ from actors import Actor
 LOG_PORT, CALL_PORT = 514, 40_000
 
 
-def _gone(actor: Actor) -> str:
+def gone(actor: Actor) -> str:
     """An address of the plan's that nobody has any more."""
     taken = {host["address"] for host in actor.plan["hosts"]}
     prefix = actor.plan["prefixes"][actor.rng.choice(("people", "servers", "machines"))].rsplit(".", 1)[0]
@@ -22,7 +22,7 @@ def _gone(actor: Actor) -> str:
 
 def call_gone_peer(actor: Actor) -> None:
     """A program that still looks for a printer or server which was taken away: unanswered SYNs, now and then again."""
-    address, port = _gone(actor), actor.rng.choice((80, 443, 445, 515, 631, 3306, 8080, 9100))
+    address, port = gone(actor), actor.rng.choice((80, 443, 445, 515, 631, 3306, 8080, 9100))
     for _ in range(actor.rng.choice((1, 1, 2, 4))):
         with socket.socket() as sock:
             sock.settimeout(actor.rng.choice((0.8, 2.5, 5.0)))
@@ -48,7 +48,7 @@ def call_closed_port(actor: Actor) -> None:
 def ask_gone_server(actor: Actor) -> None:
     """Questions over UDP that nobody answers: an old name server, an old time server, a discovery."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        target = (_gone(actor), actor.rng.choice((53, 123, 137, 161, 1900, 5060)))
+        target = (gone(actor), actor.rng.choice((53, 123, 137, 161, 1900, 5060)))
         size = actor.rng.choice((40, 50, 90, 300))
         for _ in range(actor.rng.choice((1, 2, 3))):
             sock.sendto(actor.rng.randbytes(size), target)
@@ -60,7 +60,7 @@ def seek_peers(actor: Actor) -> None:
     rng = actor.rng
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         base, size = rng.randrange(1024, 60_000), rng.choice((4, 16, 28, 44, 80))
-        hosts = [_gone(actor) for _ in range(rng.choice((1, 1, 2, 5)))]
+        hosts = [gone(actor) for _ in range(rng.choice((1, 1, 2, 5)))]
         ports = [base + rng.choice((0, 1, 2, rng.randrange(400))) for _ in range(rng.choice((1, 3, 8)))]
         for _ in range(rng.choice((1, 2, 4))):
             for target in ((host, port) for host in hosts for port in ports):

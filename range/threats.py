@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import tomli_w
+from edges import capture_of
 from label import label_flows, read_truth
 
 from kshot.features import FeatureExtractor, fingerprint
@@ -27,6 +28,8 @@ CONTENT = HERE.parent / "src" / "kshot" / "content"
 MOST_SHOTS = 100
 REFERENCE_ROWS = 8_000
 SEED = 0
+ONE_WAY = {"benign-302:one-way", "benign-303:one-way"}
+"""Of the reference's runs; a tap that hears one direction makes unanswered flows of harmless ones."""
 FOLDER = re.compile(r"(?<!\S)/\S*/")
 """Of a file on the machine where the range ran."""
 LABELS = ("label", "part", "tool")
@@ -34,11 +37,15 @@ ADDRESS = re.compile(r"\b\d{1,3}(?:\.\d{1,3}){3}\b")
 
 
 def labelled_features(run: Path) -> pl.DataFrame:
-    """Features of all flows of a run with its truth beside them; kept in the run's folder for the next time."""
-    kept = run / f"features-{fingerprint()}.parquet"
+    """Features of all flows of a run with its truth beside them; kept beside its capture for the next time.
+
+    `run` is its folder; with `:late` or `:one-way` behind it, what such a tap sees of the run.
+    """
+    capture = capture_of(run)
+    kept = capture.with_name(f"features-{capture.stem}-{fingerprint()}.parquet".replace("-capture", ""))
     if not kept.exists():
-        flows = pl.concat(list(meter([run / "capture.pcap"], MeterOptions())))
-        labels = label_flows(flows, read_truth(run / "truth.csv")).select(LABELS)
+        flows = pl.concat(list(meter([capture], MeterOptions())))
+        labels = label_flows(flows, read_truth(capture.with_name("truth.csv"))).select(LABELS)
         FeatureExtractor().transform(flows).hstack(labels).write_parquet(kept)
     return pl.read_parquet(kept)
 
@@ -46,21 +53,16 @@ def labelled_features(run: Path) -> pl.DataFrame:
 def deeds(told: dict[str, Any]) -> pl.Expr:
     """Which flows of a run are the deed of a threat of threats.toml, not what prepares or answers it.
 
-    With `least_bytes` only those that carry so much either way: a bulk transfer's own control connection is no bulk.
-    With `open_ports` only those that were not refused or ignored: closed ports are a port scan's business.
+    Where it says `deed`, a condition in SQL, only those of which that is true: an upload's own control connection is no
+    bulk, closed ports are a port scan's business.
     """
     of_it = pl.col("label").is_in(told["labels"]) & (pl.col("part") == "attack")
-    of_it &= pl.max_horizontal("ip_bytes_from_orig", "ip_bytes_from_resp") >= told.get("least_bytes", 0)
-    if told.get("open_ports"):
-        of_it &= ~pl.col("connection_state").cast(pl.String).is_in(["S0", "REJ"])
-    return of_it.fill_null(False)
+    return (of_it & pl.sql_expr(told.get("deed", "true"))).fill_null(False)
 
 
 def lessons(told: dict[str, Any]) -> pl.Expr:
-    """Which of these teach: with `speaks` those of that service; a tool's empty connection is like anybody's."""
-    if "speaks" not in told:
-        return deeds(told)
-    return deeds(told) & pl.col("service").cast(pl.String).is_in(told["speaks"])
+    """Which of these teach: those of which `lesson` is true too; a tool's empty connection is like anybody's."""
+    return deeds(told) & pl.sql_expr(told.get("lesson", "true")).fill_null(False)
 
 
 def shots_of(runs: list[pl.DataFrame], told: dict[str, Any], rng: np.random.Generator) -> pl.DataFrame:
@@ -98,7 +100,8 @@ def make_threat(name: str, told: dict[str, Any], out: Path, store: ThreatStore) 
     """Teach one threat, keep it, and write beside it where it came from and a page for people."""
     rng = np.random.default_rng(SEED)
     shots = shots_of([labelled_features(out / run) for run in told["teach"]], told, rng)
-    seconds = max((out / run / "truth.csv").stat().st_mtime for run in told["teach"])
+    runs = sorted({run.partition(":")[0] for run in told["teach"]})
+    seconds = max((out / run / "truth.csv").stat().st_mtime for run in runs)
     threat = teach(
         name,
         shots,
@@ -118,7 +121,7 @@ def make_threat(name: str, told: dict[str, Any], out: Path, store: ThreatStore) 
             "seed": int(run.rsplit("-", 1)[1]),
             "steps": [step for step in steps_of(out / run) if step.get("threat", name) in (*told["labels"], name)],
         }
-        for run in told["teach"]
+        for run in runs
     ]
     beside = {"tier": "packets", "drawn_with_seed": SEED, "provenance": provenance}
     path = folder / "threat.toml"
@@ -151,7 +154,8 @@ def make_reference(out: Path, folder: Path) -> pl.DataFrame:
     """Sample benign flows of the benign runs and of the teaching runs, as many of each as it has room for."""
     rng = np.random.default_rng(SEED)
     told = tomllib.loads((HERE / "threats.toml").read_text())
-    runs = sorted({run for threat in told.values() for run in threat["teach"]} | {p.name for p in out.glob("benign-*")})
+    taught = {run.partition(":")[0] for threat in told.values() for run in threat["teach"]}
+    runs = sorted(taught | {path.name for path in out.glob("benign-*")} | ONE_WAY)
     groups = [labelled_features(out / run).filter(pl.col("label") == "benign").drop(LABELS) for run in runs]
     groups.sort(key=len)
     picked, left = [], REFERENCE_ROWS

@@ -42,7 +42,7 @@ def question(data: bytes, given: argparse.Namespace, kind: int, number: int) -> 
 
 def talk(given: argparse.Namespace, rng: random.Random) -> None:
     """Poll while idle, push and pull while busy, each for a while."""
-    server, end, number = (resolver(), 53), time.time() + given.seconds, rng.randrange(65536)
+    server, end, number = (given.server or resolver(), 53), time.time() + given.seconds, rng.randrange(65536)
     kinds = [KINDS[name] for name in given.kinds.split(",")]
     sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     busy, until = False, 0.0
@@ -62,6 +62,16 @@ def talk(given: argparse.Namespace, rng: random.Random) -> None:
         except OSError:
             pass
         time.sleep(rng.expovariate(1 / (given.gap / 10 if busy else given.gap)))
+
+
+def talk_anew(given: argparse.Namespace, rng: random.Random) -> None:
+    """Hold one session after the other, each from a socket of its own and with ways of its own."""
+    for session in range(given.sessions):
+        given.session += session
+        given.kinds = ",".join(rng.sample(sorted(KINDS), rng.choice((1, 1, 2, 3))))
+        given.code, given.most, given.label = rng.choice(sorted(CODES)), rng.randint(8, 100), rng.randint(20, 63)
+        given.push, given.gap = rng.random(), 0.05 * 2 ** rng.uniform(0, 4)
+        talk(given, rng)
 
 
 def answer(kind: int, rng: random.Random) -> bytes:
@@ -97,7 +107,10 @@ def serve() -> None:
 
 
 def main() -> None:
-    """dnstunnel.py DOMAIN --kinds A,TXT --code hex|b32|b64 --most BYTES --gap SECONDS [--fresh], or --serve."""
+    """dnstunnel.py DOMAIN --kinds A,TXT --code hex|b32|b64 --most BYTES --gap SECONDS [--fresh], or --serve.
+
+    With --sessions N all but the seconds of each is drawn by chance.
+    """
     parser = argparse.ArgumentParser()
     parser.add_argument("domain")
     parser.add_argument("--serve", action="store_true")
@@ -109,11 +122,13 @@ def main() -> None:
     parser.add_argument("--gap", type=float, default=0.4, help="mean seconds between polls")
     parser.add_argument("--fresh", action="store_true", help="each question from a socket of its own")
     parser.add_argument("--seconds", type=float, default=20)
-    parser.add_argument("--session", type=int, default=7)
+    parser.add_argument("--session", type=int, default=7, help="its number, and the seed")
+    parser.add_argument("--sessions", type=int, help="how many to hold, each with ways drawn by chance")
+    parser.add_argument("--server", help="whom to ask instead of the host's resolver")
     given = parser.parse_args()
     if given.serve:
         serve()
-    talk(given, random.Random(given.session))
+    (talk_anew if given.sessions else talk)(given, random.Random(given.session))
 
 
 if __name__ == "__main__":

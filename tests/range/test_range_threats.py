@@ -36,13 +36,13 @@ def run_of(**counts: int) -> pl.DataFrame:
 def test_only_the_deed_itself_counts() -> None:
     run = run_of(guess=10, benign=5)
     assert run.select(threats.deeds({"labels": ["guess"]})).to_series().sum() == 8
-    heavy = run.filter(threats.deeds({"labels": ["guess"], "least_bytes": 5000}))
+    heavy = run.filter(threats.deeds({"labels": ["guess"], "deed": "ip_bytes_from_orig >= 5000"}))
     assert heavy["ip_bytes_from_orig"].to_list() == [5000.0, 6000.0, 7000.0, 8000.0]
 
 
 def test_closed_ports_and_empty_connections_teach_nothing_where_so_told() -> None:
     run = run_of(guess=10, benign=5)
-    told = {"labels": ["guess"], "open_ports": True, "speaks": ["http"]}
+    told = {"labels": ["guess"], "deed": "connection_state NOT IN ('S0', 'REJ')", "lesson": "service = 'http'"}
     assert run.filter(threats.deeds(told))["ip_bytes_from_orig"].to_list() == [0.0, 1000.0, 3000.0, 6000.0, 7000.0]
     assert run.filter(threats.lessons(told))["ip_bytes_from_orig"].to_list() == [1000.0, 3000.0, 7000.0]
 
