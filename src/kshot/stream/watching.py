@@ -132,7 +132,7 @@ class Watch:
             # First, for a live source is heard from `resume` on, and fitting takes seconds.
             detector = self._standing(self._columns)
             if self._rehearsal is not None:
-                detector.judge(FeatureExtractor().transform(self._rehearsal))
+                detector.judge(FeatureExtractor().transform(self._rehearsal)).explain([0])
         if kept is None:
             self._source.resume(None)
         else:
