@@ -37,6 +37,8 @@ class EarlyVerdicts:
 
         are_open: remember these; a flow that has ended is forgotten.
         """
+        if not are_open and not self._told:
+            return alarms  # logs tell of flows that have ended, and not which slice
         keep = []
         for flow, threat in zip(_flows(flows, alarms), alarms["threat"], strict=True):
             keep.append(self._told.get(flow) != threat)
