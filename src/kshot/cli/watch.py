@@ -15,11 +15,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from kshot.cli import flags
+from kshot.cli import flags, live
 
 if TYPE_CHECKING:
-    import socket
-
     from kshot.records.kept import KeptAlert
     from kshot.records.streams import Piece
     from kshot.sources.following import FollowedSource
@@ -39,31 +37,6 @@ Store = Annotated[
         rich_help_panel=_OPERATION,
     ),
 ]
-Interface = Annotated[
-    str | None,
-    typer.Option("--interface", metavar="IF", help="Listen on this network interface.", rich_help_panel=_SOURCE),
-]
-Ring = Annotated[
-    int,
-    typer.Option(
-        "--ring", metavar="MIB", min=2, max=4_096, help="How many MiB of packets may wait.", rich_help_panel=_SOURCE
-    ),
-]
-FanoutGroup = Annotated[
-    int | None,
-    typer.Option(
-        "--fanout-group",
-        metavar="ID",
-        min=0,
-        max=65_535,
-        help="Share the flows of the interface with the other processes of this group.",
-        rich_help_panel=_SOURCE,
-    ),
-]
-NoEarly = Annotated[
-    bool,
-    typer.Option("--no-early", help="Judge flows of --interface only when they end.", rich_help_panel=_SOURCE),
-]
 
 
 def watch(
@@ -82,10 +55,10 @@ def watch(
         Path | None,
         typer.Option("--captures", metavar="DIR", help="Read captures dropped here.", rich_help_panel=_SOURCE),
     ] = None,
-    interface: Interface = None,
-    ring: Ring = 128,
-    fanout_group: FanoutGroup = None,
-    no_early: NoEarly = False,
+    interface: live.Interface = None,
+    ring: live.Ring = 128,
+    fanout_group: live.FanoutGroup = None,
+    no_early: live.NoEarly = False,
     threats: flags.Threats = None,
     reference: Annotated[
         list[str] | None,
@@ -176,7 +149,7 @@ def watch(
             "give one of --interface IF, --zeek DIR, --eve PATH, --captures DIR, or - for JSON lines on stdin"
         )
     # Before anything starts threads, which would keep the rights that are dropped here.
-    packets = packet_socket(interface) if interface is not None else None
+    packets = live.packet_socket(interface) if interface is not None else None
 
     from kshot.cli.teaching import Lessons
     from kshot.features import columns_for_tier
@@ -207,8 +180,8 @@ def watch(
         from kshot.stream.shedding import without_lone
 
         heard = LiveInterface(interface, packets, ring << 20, fanout_group)
-        source = live = FollowedInterface(heard, meter_options, early=not no_early)
-        rest, queue = live.rest, PieceQueue(policy="shed", thin=without_lone)
+        source = followed = FollowedInterface(heard, meter_options, early=not no_early)
+        rest, queue = followed.rest, PieceQueue(policy="shed", thin=without_lone)
     else:
         source = _source(zeek, eve, captures, meter_options)
     address = _address(metrics) if metrics is not None else None
@@ -244,21 +217,6 @@ def watch(
     finally:
         kept.close()
     return 0
-
-
-def packet_socket(interface: str) -> socket.socket:
-    """Open what hears `interface`, and give up all rights: no more are needed. Raises `InputError`."""
-    from kshot.sources.packet_socket import check_interface, open_packet_socket
-    from kshot.sources.rights import drop_rights
-
-    packets = open_packet_socket(interface)
-    try:
-        check_interface(packets, interface)
-        drop_rights()
-    except BaseException:
-        packets.close()
-        raise
-    return packets
 
 
 def _source(zeek: Path | None, eve: Path | None, captures: Path | None, meter: Any) -> FollowedSource:
