@@ -17,7 +17,9 @@ from kshot.errors import InternalError
 
 METER = ["--active-timeout", "--idle-timeout", "--no-tunnels"]
 SURFACE = {
-    "flows": sorted([*METER, "--format", "-o", "--output", "--quiet", "-q", "--stats"]),
+    "flows": sorted(
+        [*METER, "--duration", "--interface", "--ring", "--format", "-o", "--output", "--quiet", "-q", "--stats"]
+    ),
     "learn": sorted(
         [
             *METER,
@@ -81,6 +83,10 @@ SURFACE = {
     "watch": sorted(
         [
             *METER,
+            "--fanout-group",
+            "--interface",
+            "--no-early",
+            "--ring",
             "--alerts-per-day",
             "--alerts-per-hour",
             "--batch-seconds",
@@ -88,6 +94,7 @@ SURFACE = {
             "--duration",
             "--eve",
             "--false-alarm-rate",
+            "--keep-alerts",
             "--metrics",
             "--output",
             "--reference",
@@ -97,9 +104,13 @@ SURFACE = {
             "--zeek",
         ]
     ),
-    "alerts list": ["--format", "--last", "--open", "--output", "--store", "--threat", "-o"],
+    "alerts list": ["--format", "--last", "--open", "--output", "--store", "--threat", "--unsuppressed", "-o"],
     "alerts show": ["--store"],
-    "alerts label": ["--note", "--store", "--threat"],
+    "alerts label": ["--note", "--preview", "--reference", "--store", "--threat"],
+    "alerts suppress": ["--note", "--originator", "--responder", "--store", "--threat", "--until"],
+    "alerts suppressions": ["--all", "--format", "--output", "--store", "-o"],
+    "alerts unsuppress": ["--store"],
+    "alerts purge": ["--older-than", "--store"],
     "alerts undo": ["--store"],
     "reference build": sorted([*METER, "--add", "--days", "--from", "--quiet", "--store", "--threats", "-q"]),
     "reference list": ["--format", "--output", "-o"],
@@ -178,7 +189,7 @@ def test_version(run: Run) -> None:
     ("arguments", "said"),
     [
         (["fly"], "No such command 'fly'; see: kshot --help"),
-        (["flows"], "Missing argument 'CAPTURE...'; see: kshot flows --help"),
+        (["flows"], "give captures or --interface IF; see: kshot flows --help"),
         (["scan", "x.pcap", "--loud"], "see: kshot scan --help"),
         (["flows", "x.pcap", "--idle-timeout", "soon"], "see: kshot flows --help"),
         (["flows", "x.pcap", "-o", "eve"], "see: kshot flows --help"),
@@ -186,8 +197,8 @@ def test_version(run: Run) -> None:
         (["scan", "x", "--false-alarm-rate", "2"], "is not between 0 and 1"),
         (["scan", "x", "--false-alarm-rate", "nan"], "is not between 0 and 1"),
         (["scan", "x", "--alerts-per-day", "0"], "is not above 0"),
-        (["watch"], "give one of --zeek DIR, --eve PATH, --captures DIR, or -"),
-        (["watch", "-", "--eve", "x"], "give one of --zeek DIR"),
+        (["watch"], "give one of --interface IF, --zeek DIR, --eve PATH, --captures DIR, or -"),
+        (["watch", "-", "--eve", "x"], "give one of --interface IF, --zeek DIR"),
         (["watch", "-", "--metrics", "no"], "is no [HOST:]PORT"),
         (["watch", "--zeek", "/nowhere"], "is no folder"),
         (["alerts", "show", "7"], "there is no alert 7; see: kshot alerts list"),

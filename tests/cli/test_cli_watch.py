@@ -51,12 +51,51 @@ def test_from_a_dropped_capture_to_a_label_and_back(run: Run, days: Path, droppe
     listed = json.loads(run("alerts", "list", "-o", "jsonl", "--last", 1000).out.splitlines()[-1])
     assert listed["threat"] == "dns-tunnel"
     assert "198.51.100.8" in run("alerts", "show", number).out
+    previewed = run("alerts", "label", number, "false-positive", "--preview", *reference)
+    assert (
+        previewed.code == 0 and "would not have been" in previewed.out and f"    {number}: dns-tunnel" in previewed.out
+    )
+    assert (
+        "would also be of this threat"
+        in run("alerts", "label", number, "malicious", "--preview", "--threat", "ours", *reference).out
+    )
+    assert "false-positive" not in run("alerts", "show", number).out, "a preview changes nothing"
+    check_suppressions(run, number)
     assert run("alerts", "label", number, "false-positive", "--note", "the \x1b[31mresolver").code == 0
     shown = run("alerts", "show", number).out
     assert "false-positive of dns-tunnel" in shown and "\x1b" not in shown
     assert run("alerts", "undo", number).code == 0
     assert "taken back" in run("alerts", "show", number).out
     assert "no label to take back" in one_line(run("alerts", "undo", number).err)
+    open_ones = len(run("alerts", "list", "--open", "-o", "jsonl").out.splitlines())
+    assert "alerts are deleted" in one_line(run("alerts", "purge", "--older-than", "1m").err)
+    assert len(run("alerts", "list", "-o", "jsonl").out.splitlines()) == open_ones
+
+
+def check_suppressions(run: Run, number: int) -> None:
+    assert "suppress everything" in one_line(run("alerts", "suppress").err)
+    assert "neither an address" in one_line(run("alerts", "suppress", "--responder", "host").err)
+    assert "is no time" in one_line(run("alerts", "suppress", "--threat", "x", "--until", "soon").err)
+    assert "nothing is suppressed" in one_line(run("alerts", "suppressions").err)
+    scope = (
+        "--threat",
+        "dns-tunnel",
+        "--originator",
+        "10.20.1.33",
+        "--responder",
+        "198.51.100.0/24",
+        "--until",
+        "2030-01-01",
+    )
+    assert "suppression 1: 1 alert of the past marked" in one_line(run("alerts", "suppress", *scope).err)
+    assert "suppressed by 1" in run("alerts", "show", number).out
+    listed = [json.loads(line) for line in run("alerts", "list", "-o", "jsonl").out.splitlines()]
+    heard = [json.loads(line) for line in run("alerts", "list", "--unsuppressed", "-o", "jsonl").out.splitlines()]
+    assert {one["id"] for one in listed} - {one["id"] for one in heard} == {number}
+    assert json.loads(run("alerts", "suppressions", "-o", "jsonl").out)["responder"] == "198.51.100.0/24"
+    assert "198.51.100.0/24" in run("alerts", "suppressions").out
+    assert run("alerts", "unsuppress", 1).code == 0
+    assert "suppressed" not in run("alerts", "show", number).out
 
 
 @pytest.mark.usefixtures("taught")

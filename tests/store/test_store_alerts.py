@@ -24,6 +24,7 @@ from kshot.errors import OutputError, UserError
 from kshot.records.kept import Evidence, KeptAlert
 from kshot.store.alerts import AlertStore, Progress
 from kshot.store.labels import LabelStore
+from kshot.store.suppressions import SuppressionStore
 
 NOON = datetime.datetime(2026, 3, 2, 12, tzinfo=datetime.UTC)
 ALERT = KeptAlert(
@@ -130,6 +131,56 @@ def test_labels_are_told_of_and_taken_back(store: AlertStore) -> None:
     assert [action for _, _, action, _ in labels.audit()] == ["label", "label", "label", "undo", "undo"]
     with pytest.raises(UserError, match="is no verdict"):
         labels.add(numbers[0], "evil", who="ada", when=NOON)
+
+
+def test_suppressions_mark_the_past_and_what_comes_and_are_lifted(store: AlertStore) -> None:
+    suppressions, labels = SuppressionStore(store), LabelStore(store)
+    later = replace(ALERT, first_nanoseconds=ALERT.first_nanoseconds + 10**15)  # type: ignore[operator]
+    old, other = store.commit("a", Progress(1, 1, ""), [ALERT, replace(ALERT, originator="192.0.3.1")])
+    with pytest.raises(UserError, match="suppress everything"):
+        suppressions.add(who="ada", when=NOON)
+    until = ALERT.first_nanoseconds + 10**14  # type: ignore[operator]
+    told, marked = suppressions.add(
+        who="ada", when=NOON, threat="dns-tunnel", originator="192.0.2.0/24", until_nanoseconds=until, note="scanner"
+    )
+    assert (marked, told.who, told.when, told.note, told.is_lifted) == (1, "ada", NOON, "scanner", False)
+    new, grown, expired = store.commit("a", Progress(2, 2, ""), [ALERT, replace(ALERT, id=old, flows=9), later])
+    by = {alert.id: alert.suppressed_by for alert in store.alerts()}
+    assert by == {old: told.id, other: None, new: told.id, expired: None} and grown == old
+    assert suppressions.all() == [told]
+    _, marked = suppressions.lift(told.id, who="bob", when=NOON)
+    assert marked == 2 and {alert.suppressed_by for alert in store.alerts()} == {None}
+    assert suppressions.all() == [] and len(suppressions.all(lifted=True)) == 1
+    with pytest.raises(UserError, match="no suppression 1 to lift"):
+        suppressions.lift(told.id, who="bob", when=NOON)
+    assert [(who, action) for _, who, action, _ in labels.audit()] == [("ada", "suppress"), ("bob", "unsuppress")]
+
+
+def test_the_first_schema_is_brought_up_to_date_with_all_its_rows(url: str) -> None:
+    store = AlertStore(url)
+    (number,) = store.commit("a", Progress(1, 20, "{}", b"carry", b"snap", b""), [ALERT])
+    from alembic import command
+    from alembic.config import Config
+
+    import kshot.store.database as database
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(database.__file__).parent / "migrations"))
+    with store.engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.downgrade(config, "0001")
+    store.close()
+    again = AlertStore(url)
+    assert again.alert(number) == replace(ALERT, id=number)
+    resumed = again.resume("a")
+    assert resumed is not None and resumed.progress.records == 20 and resumed.samples == []
+    again.commit("a", Progress(2, 30, "{}", sample=b"two", standing=b"reference"), [])
+    again.commit("a", Progress(3, 40, "{}", sample=b"three"), [])
+    resumed = again.resume("a")
+    assert resumed is not None and (resumed.samples, resumed.standing) == ([b"two", b"three"], b"reference")
+    again.commit("a", Progress(4, 50, "{}", whole_sample=b"all"), [])
+    assert again.late_records() == [b"all"]
+    again.close()
 
 
 def test_a_purge_leaves_no_byte_of_what_it_took(store: AlertStore) -> None:

@@ -1,5 +1,9 @@
 """A watch in its own process, to be killed: watch_child.py EVE DATABASE BATCH [--until-idle] [--say-failures].
 
+With --again it stays, forks a watch for each line on its standard input, and says "gone" when that one was killed: a
+process forked is a process of its own, and need not import everything once more.
+
+
 Its detector is made up, so that it starts at once: it alarms by what the history columns say, which a restart must
 bring back exactly.
 """
@@ -7,6 +11,7 @@ bring back exactly.
 from __future__ import annotations
 
 import json
+import os
 import sys
 import threading
 import time
@@ -86,5 +91,16 @@ def _stop_when_idle(watch: Watch) -> None:
     watch.stop()
 
 
+def main_again() -> None:
+    for _ in sys.stdin:
+        pid = os.fork()
+        if not pid:
+            main()
+            os._exit(0)
+        print(pid, flush=True)
+        os.waitpid(pid, 0)
+        print("gone", flush=True)
+
+
 if __name__ == "__main__":
-    main()
+    main_again() if "--again" in sys.argv else main()

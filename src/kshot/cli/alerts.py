@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, help="List, show and label what kshot watch found.", rich_markup_mode="rich")
 
 _Id = Annotated[int, typer.Argument(metavar="ID", min=1, help="An alert's number.")]
-_Store = Annotated[
+StoreUrl = Annotated[
     str | None,
     typer.Option(
         "--store", metavar="URL", envvar="KSHOT_STORE", help="As told to kshot watch; default: a file in KSHOT_HOME."
@@ -43,10 +43,11 @@ class Verdict(StrEnum):
 def list_alerts(
     threat: Annotated[str | None, typer.Option("--threat", metavar="NAME", help="Only of this threat.")] = None,
     is_open: Annotated[bool, typer.Option("--open", help="Only those that may still grow.")] = False,
+    heard: Annotated[bool, typer.Option("--unsuppressed", help="Without those that a suppression covers.")] = False,
     most: Annotated[int | None, typer.Option("--last", metavar="N", min=1, help="Only the newest N.")] = None,
     form: flags.FlowOutputFormat = None,
     output: flags.Output = None,
-    store: _Store = None,
+    store: StoreUrl = None,
 ) -> int:
     """List the alerts, the newest first.
 
@@ -56,8 +57,10 @@ def list_alerts(
 
     kshot alerts list -o jsonl --output alerts.jsonl
     """
-    with _opened(store) as kept:
-        alerts = kept.alerts(threat=threat, is_open=True if is_open else None, most=most)
+    with opened(store) as kept:
+        alerts = kept.alerts(threat=threat, is_open=True if is_open else None, most=None if heard else most)
+    if heard:
+        alerts = [alert for alert in alerts if alert.suppressed_by is None][:most]
     told = flags.choose_format(form, output)
     if told == "table":
         _print_list(alerts, output)
@@ -71,6 +74,7 @@ def list_alerts(
             "id": pl.UInt64, "threat": pl.String, "originator": pl.String, "responder": pl.String, "first_time": time,
             "last_time": time, "flows": pl.UInt64, "score": pl.Float64, "p_value": pl.Float64,
             "calibrated": pl.String, "attack": pl.List(pl.String), "reasons": pl.List(pl.String), "is_open": pl.Boolean,
+            "suppressed_by": pl.UInt64,
         }  # fmt: skip
         rows = [asdict(alert) | _times(alert) for alert in alerts]
         frame = pl.DataFrame([[row[name] for name in schema] for row in rows], schema=schema, orient="row")
@@ -79,7 +83,7 @@ def list_alerts(
 
 
 @app.command("show")
-def show(number: _Id, store: _Store = None) -> int:
+def show(number: _Id, store: StoreUrl = None) -> int:
     """Show one alert: why, on what evidence, and what was said of it.
 
     [bold]Example[/]
@@ -93,13 +97,13 @@ def show(number: _Id, store: _Store = None) -> int:
     from kshot.cli.views import render
     from kshot.store.labels import LabelStore
 
-    with _opened(store) as kept:
+    with opened(store) as kept:
         alert = kept.alert(number)
         labels = LabelStore(kept).of_alert(number)
     facts = Table.grid(padding=(0, 3, 0, 0))
     facts.add_column(style="bold")
     facts.add_column(overflow="fold")
-    first, last = _moment(alert.first_nanoseconds), _moment(alert.last_nanoseconds)
+    first, last = moment(alert.first_nanoseconds), moment(alert.last_nanoseconds)
     rows = [
         ("threat", alert.threat),
         ("parties", f"{alert.originator or 'many'} > {alert.responder or 'many'}"),
@@ -108,7 +112,7 @@ def show(number: _Id, store: _Store = None) -> int:
         ("records", f"{alert.flows:,}"),
         ("p-value", f"{alert.p_value:.2g}" if alert.p_value is not None else "none: measured on kshot's laboratory"),
         ("ATT&CK", " ".join(alert.attack)),
-        ("state", "open" if alert.is_open else "closed"),
+        ("state", _state(alert)),
         *(("why" if not place else "", reason) for place, reason in enumerate(alert.reasons)),
     ]
     for label in labels:
@@ -132,7 +136,16 @@ def label(
         typer.Option("--threat", metavar="NAME", help="Which threat it teaches, if not the alert's own."),
     ] = None,
     note: Annotated[str, typer.Option("--note", metavar="TEXT", help="Why.")] = "",
-    store: _Store = None,
+    preview: Annotated[
+        bool, typer.Option("--preview", help="Show what it would change on the last 7 days, and change nothing.")
+    ] = False,
+    reference: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--reference", metavar="FILE|NAME", help="With --preview: as told to kshot watch; default: the laboratory."
+        ),
+    ] = None,
+    store: StoreUrl = None,
 ) -> int:
     """Say what an alert is; a running watch learns it with its next batch.
 
@@ -140,6 +153,8 @@ def label(
     false-positive: they become examples of a benign look-alike, and records most like these no longer alarm.
 
     [bold]Examples[/]
+
+    kshot alerts label 17 false-positive --preview
 
     kshot alerts label 17 false-positive --note "the backup server"
 
@@ -150,10 +165,15 @@ def label(
 
     if threat is not None:
         check_name(threat)
-    with _opened(store) as kept:
-        told = LabelStore(kept).add(
-            number, verdict.value, who=_who(), when=datetime.datetime.now(datetime.UTC), threat=threat, note=note
-        )
+    now = datetime.datetime.now(datetime.UTC)
+    with opened(store) as kept:
+        labels = LabelStore(kept)
+        if preview:
+            from kshot.cli.label_preview import show_preview
+
+            show_preview(kept, labels.draft(number, verdict.value, who=who(), when=now, threat=threat), reference)
+            return 0
+        told = labels.add(number, verdict.value, who=who(), when=now, threat=threat, note=note)
     count = len(told.features)
     learned = f"{count} record{'' if count == 1 else 's'} of it"
     Messages().summary(f"alert {number} is {told.verdict}: learned from {learned}")
@@ -161,7 +181,7 @@ def label(
 
 
 @app.command("undo")
-def undo(number: _Id, store: _Store = None) -> int:
+def undo(number: _Id, store: StoreUrl = None) -> int:
     """Take back the newest label of an alert: the detector is again what it was without it.
 
     [bold]Example[/]
@@ -170,8 +190,8 @@ def undo(number: _Id, store: _Store = None) -> int:
     """
     from kshot.store.labels import LabelStore
 
-    with _opened(store) as kept:
-        told = LabelStore(kept).undo(number, who=_who(), when=datetime.datetime.now(datetime.UTC))
+    with opened(store) as kept:
+        told = LabelStore(kept).undo(number, who=who(), when=datetime.datetime.now(datetime.UTC))
     Messages().summary(f"the label {told.verdict} of alert {number} is taken back")
     return 0
 
@@ -189,7 +209,8 @@ def as_json(alert: KeptAlert) -> str:
 
 
 @contextmanager
-def _opened(url: str | None) -> Iterator[AlertStore]:
+def opened(url: str | None) -> Iterator[AlertStore]:
+    """The store at `url`, by default the file in KSHOT_HOME."""
     from kshot.store import kshot_home
     from kshot.store.alerts import AlertStore
     from kshot.store.database import default_url
@@ -201,14 +222,16 @@ def _opened(url: str | None) -> Iterator[AlertStore]:
         kept.close()
 
 
-def _who() -> str:
+def who() -> str:
+    """Whose account this is."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):  # an account without a name, as in a container
         return "unknown"
 
 
-def _moment(nanoseconds: int | None) -> datetime.datetime | None:
+def moment(nanoseconds: int | None) -> datetime.datetime | None:
+    """A time of a record."""
     if nanoseconds is None:
         return None
     return datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC) + datetime.timedelta(microseconds=nanoseconds // 1_000)
@@ -216,11 +239,16 @@ def _moment(nanoseconds: int | None) -> datetime.datetime | None:
 
 def _times(alert: KeptAlert) -> dict[str, Any]:
     return {
-        "first_time": _moment(alert.first_nanoseconds),
-        "last_time": _moment(alert.last_nanoseconds),
+        "first_time": moment(alert.first_nanoseconds),
+        "last_time": moment(alert.last_nanoseconds),
         "attack": list(alert.attack),
         "reasons": list(alert.reasons),
     }
+
+
+def _state(alert: KeptAlert) -> str:
+    suppressed = f", suppressed by {alert.suppressed_by}" if alert.suppressed_by is not None else ""
+    return ("open" if alert.is_open else "closed") + suppressed
 
 
 def _print_list(alerts: list[KeptAlert], output: Any) -> None:
@@ -240,7 +268,7 @@ def _print_list(alerts: list[KeptAlert], output: Any) -> None:
     ):  # fmt: skip
         table.add_column(heading, justify="right" if right else "left", overflow="fold")
     for alert in alerts:
-        first, last = _moment(alert.first_nanoseconds), _moment(alert.last_nanoseconds)
+        first, last = moment(alert.first_nanoseconds), moment(alert.last_nanoseconds)
         cells = [
             str(alert.id),
             alert.threat,
@@ -248,7 +276,7 @@ def _print_list(alerts: list[KeptAlert], output: Any) -> None:
             f"{first:%Y-%m-%d %H:%M:%S}" if first else "",
             lasted((last - first).total_seconds()) if first and last else "",
             f"{alert.flows:,}",
-            "open" if alert.is_open else "closed",
+            _state(alert),
             " ".join(alert.attack),
         ]
         table.add_row(*(Text(clean(cell)) for cell in cells))

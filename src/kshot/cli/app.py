@@ -10,7 +10,21 @@ from typing import Annotated
 import typer
 
 from kshot import __version__
-from kshot.cli import alerts, bench, data, demo, doctor, explain, flows, learn, reference, scan, threats, train, watch
+from kshot.cli import (
+    bench,
+    data,
+    demo,
+    doctor,
+    explain,
+    flows,
+    learn,
+    reference,
+    scan,
+    suppressing,
+    threats,
+    train,
+    watch,
+)
 from kshot.cli.clean import clean
 from kshot.cli.memory import ADVICE, says_out_of_memory
 from kshot.cli.messages import ReaderGoneError
@@ -30,7 +44,7 @@ app.command("flows")(flows.flows)
 app.command("learn")(learn.learn)
 app.command("scan")(scan.scan)
 app.command("watch")(watch.watch)
-app.add_typer(alerts.app, name="alerts")
+app.add_typer(suppressing.ALERTS, name="alerts")
 app.add_typer(reference.app, name="reference")
 app.command("explain")(explain.explain)
 app.add_typer(threats.app, name="threats")

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from kshot.records.kept import KeptAlert
     from kshot.records.streams import Piece
     from kshot.sources.following import FollowedSource
+    from kshot.store.alerts import AlertStore
     from kshot.stream.batching import PieceQueue
     from kshot.stream.watching import Watch
 
@@ -107,6 +108,15 @@ def watch(
         ),
     ] = None,
     store: Store = None,
+    keep_alerts: Annotated[
+        str | None,
+        typer.Option(
+            "--keep-alerts",
+            metavar="LENGTH",
+            help="Delete closed alerts that ended so long ago, such as 90d; default: none.",
+            rich_help_panel=_OPERATION,
+        ),
+    ] = None,
     batch_seconds: Annotated[
         float,
         typer.Option(
@@ -151,6 +161,7 @@ def watch(
     # Before anything starts threads, which would keep the rights that are dropped here.
     packets = live.packet_socket(interface) if interface is not None else None
 
+    from kshot.cli.retention import retention
     from kshot.cli.teaching import Lessons
     from kshot.features import columns_for_tier
     from kshot.records.columns import Tier
@@ -193,7 +204,7 @@ def watch(
         )  # fmt: skip
         steering = Steering(_log, alerts_a_day=alerts_per_day, sizes=lessons.sizes if alerts_per_day else None)
         options = WatchOptions(batch_seconds=batch_seconds, growing=growing_for(alerts_per_hour, alerts_per_day))
-        with _alert_lines(output) as on_alert:
+        with _alert_lines(output, kept) as on_alert:
             columns = None if stdin else columns_for_tier(Tier.ZEEK if zeek or eve else Tier.PACKETS)
             watch = Watch(
                 source,
@@ -210,7 +221,7 @@ def watch(
                 rehearsal=made_flows() if interface is not None else None,
             )
             watch.prepare()
-            with _signals(watch), _side_jobs(watch, stats, address):
+            with _signals(watch), _side_jobs(watch, stats, address), retention(kept, keep_alerts, _log):
                 print("ready", flush=True)  # noqa: T201
                 watch.run(duration)
         _log("stopped", **{name: watch.stats()[name] for name in ("records", "alerts", "flows_shed")})
@@ -221,11 +232,15 @@ def watch(
 
 def _source(zeek: Path | None, eve: Path | None, captures: Path | None, meter: Any) -> FollowedSource:
     """The source that was asked for, of those that are no interface."""
+    from kshot.errors import InputError
     from kshot.sources.capture_folder import CaptureFolder
     from kshot.sources.followed_logs import EveFile, ZeekFolder
     from kshot.sources.standard_input import StandardInput
     from kshot.stream.followed_captures import FollowedCaptures
 
+    for folder in (zeek, captures):
+        if folder is not None and not folder.is_dir():
+            raise InputError(str(folder), "is no folder", "check the path")
     if zeek is not None:
         return ZeekFolder(zeek)
     if eve is not None:
@@ -248,10 +263,15 @@ def _log(event: str, **facts: Any) -> None:
 
 
 @contextmanager
-def _alert_lines(output: Path | None) -> Iterator[Callable[[KeptAlert], None]]:
-    """What tells of new alerts: on stderr, and as lines appended to a file."""
+def _alert_lines(output: Path | None, kept: AlertStore) -> Iterator[Callable[[KeptAlert], None]]:
+    """What tells of new alerts that are not suppressed: on stderr, and as lines appended to a file."""
     from kshot.cli.alerts import as_json
+    from kshot.errors import OutputError
     from kshot.store import output_error
+    from kshot.store.alerts import suppressor
+    from kshot.store.suppressions import SuppressionStore
+
+    suppressions = SuppressionStore(kept)
 
     file = None
     if output is not None:
@@ -261,6 +281,11 @@ def _alert_lines(output: Path | None) -> Iterator[Callable[[KeptAlert], None]]:
             raise output_error(output, error) from error
 
     def tell(alert: KeptAlert) -> None:
+        try:
+            if suppressor(alert, suppressions.all()) is not None:
+                return
+        except OutputError as error:  # rather told twice than not at all
+            _log("suppressions_unread", why=str(error))
         _log("alert", id=alert.id, threat=alert.threat, originator=alert.originator, responder=alert.responder)
         if file is not None:
             try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import ipaddress
 from dataclasses import dataclass
 
 LABELS = ("malicious", "benign-trigger", "false-positive")
@@ -54,6 +55,8 @@ class KeptAlert:
     """Of the features that its evidence holds."""
     evidence: tuple[Evidence, ...] = ()
     """The loudest records, the loudest first; empty where it was not asked for."""
+    suppressed_by: int | None = None
+    """The suppression that it falls under; its growth is kept, and nobody is told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,3 +76,49 @@ class Label:
     features: tuple[str, ...]
     """JSON objects: the judged records of the alert at that time, which it teaches from."""
     fingerprint: str
+
+
+@dataclass(frozen=True, slots=True)
+class Suppression:
+    """What nobody wants to hear of."""
+
+    id: int
+    threat: str | None
+    """None: any."""
+    originator: str | None
+    """An address or a network such as 10.0.0.0/8; None: any."""
+    responder: str | None
+    until_nanoseconds: int | None
+    """Alerts that begin then or later are told again; None: never."""
+    note: str
+    who: str
+    when: datetime.datetime
+    is_lifted: bool = False
+
+    def covers(self, alert: KeptAlert) -> bool:
+        """Whether an alert falls under it.
+
+        >>> import datetime
+        >>> noon = datetime.datetime(2026, 3, 2, 12)
+        >>> scan = KeptAlert(1, "scan", "10.0.0.7", None, 5, 9, 1, 0.0, None, "none", (), (), 1, True, "f")
+        >>> Suppression(1, "scan", "10.0.0.0/24", None, None, "", "ada", noon).covers(scan)
+        True
+        >>> Suppression(2, None, "10.0.0.8", None, None, "", "ada", noon).covers(scan)
+        False
+        >>> Suppression(3, "scan", None, None, 5, "", "ada", noon).covers(scan)
+        False
+        """
+        if self.is_lifted or (self.threat is not None and self.threat != alert.threat):
+            return False
+        if self.until_nanoseconds is not None and (alert.first_nanoseconds or 0) >= self.until_nanoseconds:
+            return False
+        return _within(alert.originator, self.originator) and _within(alert.responder, self.responder)
+
+
+def _within(address: str | None, scope: str | None) -> bool:
+    if scope is None or address == scope:
+        return True
+    try:
+        return address is not None and ipaddress.ip_address(address) in ipaddress.ip_network(scope, strict=False)
+    except ValueError:
+        return False

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from kshot.errors import UserError
-from kshot.records.kept import Evidence, KeptAlert
+from kshot.records.kept import Evidence, KeptAlert, Suppression
 from kshot.store.database import database_errors, open_database
 
 # isort: split
 # After database.py, which names the extra where SQLAlchemy is missing.
 from sqlalchemy import Connection, Row, delete, func, insert, select, text, update
 
-from kshot.store.tables import ALERTS, BOOKMARKS, EVIDENCE, JOURNAL, RESERVOIR, STANDING
+from kshot.store.tables import ALERTS, BOOKMARKS, EVIDENCE, JOURNAL, RESERVOIR, STANDING, SUPPRESSIONS
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +92,7 @@ class AlertStore:
             samples = [bytes(one) for (one,) in connection.execute(grown)]
             standing = connection.execute(select(STANDING.c.reference).where(STANDING.c.source == source)).scalar()
             still = select(ALERTS).where(ALERTS.c.source == source, ALERTS.c.is_open.is_(True)).order_by(ALERTS.c.id)
-            alerts = _with_evidence(connection, [_alert(one) for one in connection.execute(still)])
+            alerts = _with_evidence(connection, [as_alert(one) for one in connection.execute(still)])
         progress = Progress(row.batch, row.records, row.position, bytes(row.carry), bytes(row.snapshot))
         return Resumed(progress, told, alerts, samples, bytes(standing or b""))
 
@@ -104,7 +105,8 @@ class AlertStore:
             OutputError: the database fails; nothing was written.
         """
         with database_errors(self.shown), self.engine.begin() as connection:
-            ids = [_write(connection, source, alert) for alert in alerts]
+            quiet = standing_suppressions(connection) if alerts else []
+            ids = [_write(connection, source, alert, quiet) for alert in alerts]
             old = [number for number, alert in zip(ids, alerts, strict=True) if alert.id]
             for some in _some(old):
                 connection.execute(delete(EVIDENCE).where(EVIDENCE.c.alert.in_(some)))
@@ -118,6 +120,17 @@ class AlertStore:
             _keep_progress(connection, source, progress)
         return ids
 
+    def late_records(self) -> list[bytes]:
+        """The reservoirs of all sources: features of late records that belong to no alert."""
+        query = select(RESERVOIR.c.records).order_by(RESERVOIR.c.source, RESERVOIR.c.batch)
+        with database_errors(self.shown), self.engine.connect() as connection:
+            return [bytes(one) for (one,) in connection.execute(query)]
+
+    def with_evidence(self, alerts: Sequence[KeptAlert]) -> list[KeptAlert]:
+        """The same alerts with the records behind them."""
+        with database_errors(self.shown), self.engine.connect() as connection:
+            return _with_evidence(connection, list(alerts))
+
     def alerts(
         self, *, threat: str | None = None, is_open: bool | None = None, after: int = 0, most: int | None = None
     ) -> list[KeptAlert]:
@@ -130,7 +143,7 @@ class AlertStore:
         if most is not None:
             query = query.limit(most)
         with database_errors(self.shown), self.engine.connect() as connection:
-            return [_alert(row) for row in connection.execute(query)]
+            return [as_alert(row) for row in connection.execute(query)]
 
     def alert(self, number: int) -> KeptAlert:
         """One alert with its evidence. Raises `UserError` if there is none of that number."""
@@ -138,7 +151,7 @@ class AlertStore:
             row = connection.execute(select(ALERTS).where(ALERTS.c.id == number)).one_or_none()
             if row is None:
                 raise UserError(f"there is no alert {number}; see: kshot alerts list")
-            return _with_evidence(connection, [_alert(row)])[0]
+            return _with_evidence(connection, [as_alert(row)])[0]
 
     def count(self) -> int:
         """How many alerts there are."""
@@ -177,12 +190,30 @@ def _some(numbers: Sequence[int]) -> Iterable[Sequence[int]]:
 _TEXTS = ("attack", "reasons")
 
 
-def _write(connection: Connection, source: str, alert: KeptAlert) -> int:
+def standing_suppressions(connection: Connection) -> list[Suppression]:
+    """Those that were not lifted, in the order in which they were given."""
+    query = select(SUPPRESSIONS).where(SUPPRESSIONS.c.is_lifted.is_(False)).order_by(SUPPRESSIONS.c.id)
+    return [as_suppression(row) for row in connection.execute(query)]
+
+
+def as_suppression(row: Row[Any]) -> Suppression:
+    """A row of the table of suppressions."""
+    told = {name: getattr(row, name) for name in SUPPRESSIONS.c.keys() if name != "at"}
+    return Suppression(**told, when=datetime.datetime.fromisoformat(row.at))
+
+
+def suppressor(alert: KeptAlert, suppressions: Iterable[Suppression]) -> int | None:
+    """The first of `suppressions` that an alert falls under."""
+    return next((one.id for one in suppressions if one.covers(alert)), None)
+
+
+def _write(connection: Connection, source: str, alert: KeptAlert, suppressions: Sequence[Suppression]) -> int:
     values: dict[str, Any] = {
         name: json.dumps(getattr(alert, name)) if name in _TEXTS else getattr(alert, name)
         for name in ALERTS.c.keys()
         if name not in ("id", "source")
     }
+    values["suppressed_by"] = suppressor(alert, suppressions)
     if alert.id:
         connection.execute(update(ALERTS).where(ALERTS.c.id == alert.id).values(**values))
         return alert.id
@@ -219,7 +250,8 @@ def _keep_learned(connection: Connection, source: str, progress: Progress) -> No
         connection.execute(insert(STANDING).values(source=source, reference=progress.standing))
 
 
-def _alert(row: Row[Any]) -> KeptAlert:
+def as_alert(row: Row[Any]) -> KeptAlert:
+    """A row of the table of alerts, without its evidence."""
     told = {name: getattr(row, name) for name in ALERTS.c.keys() if name != "source"}
     return KeptAlert(**(told | {name: tuple(json.loads(told[name])) for name in _TEXTS}))
 

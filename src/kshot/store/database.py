@@ -18,7 +18,7 @@ try:
 except ImportError as error:
     raise MissingExtraError("the alert store", "watch") from error
 
-HEAD = "0002"
+HEAD = "0003"
 """The newest revision in migrations/versions: a database that is at it needs no alembic."""
 BUSY_SECONDS = 10.0
 """How long a writer waits for another one."""

@@ -24,6 +24,18 @@ class LabelStore:
     def __init__(self, alerts: AlertStore) -> None:
         self._alerts = alerts
 
+    def draft(
+        self, alert: int, verdict: str, *, who: str, when: datetime.datetime, threat: str | None = None, note: str = ""
+    ) -> Label:
+        """What `add` would write, its number 0. Raises `UserError` as `add` does."""
+        if verdict not in kept.LABELS:
+            raise UserError(f"{verdict!r} is no verdict; give one of {', '.join(kept.LABELS)}")
+        about = self._alerts.alert(alert)
+        if not about.evidence:
+            raise UserError(f"alert {alert} has no record left to learn from")
+        features = tuple(one.features for one in about.evidence)
+        return Label(0, alert, verdict, threat or about.threat, note, who, when, False, features, about.fingerprint)
+
     def add(
         self, alert: int, verdict: str, *, who: str, when: datetime.datetime, threat: str | None = None, note: str = ""
     ) -> Label:
@@ -35,21 +47,16 @@ class LabelStore:
             UserError: no such alert or verdict, or the alert has no record left to teach from.
             OutputError: the database fails; nothing was written.
         """
-        if verdict not in kept.LABELS:
-            raise UserError(f"{verdict!r} is no verdict; give one of {', '.join(kept.LABELS)}")
-        about = self._alerts.alert(alert)
-        if not about.evidence:
-            raise UserError(f"alert {alert} has no record left to learn from")
-        name = threat or about.threat
+        label = self.draft(alert, verdict, who=who, when=when, threat=threat, note=note)
         values = {
-            "alert": alert, "verdict": verdict, "threat": name, "note": note, "who": who, "at": when.isoformat(),
-            "is_undone": False, "features": json.dumps([one.features for one in about.evidence]),
-            "fingerprint": about.fingerprint,
+            "alert": alert, "verdict": verdict, "threat": label.threat, "note": note, "who": who,
+            "at": when.isoformat(), "is_undone": False, "features": json.dumps(label.features),
+            "fingerprint": label.fingerprint,
         }  # fmt: skip
-        told = f"alert {alert} is {verdict} ({name}){': ' if note else ''}{note}"
+        told = f"alert {alert} is {verdict} ({label.threat}){': ' if note else ''}{note}"
         with database_errors(self._alerts.shown), self._alerts.engine.begin() as connection:
             number = int(connection.execute(insert(LABELS).values(**values)).inserted_primary_key[0])  # type: ignore[index]
-            _audit(connection, who, when, "label", f"label {number}: {told}")
+            audit(connection, who, when, "label", f"label {number}: {told}")
             return _label(connection.execute(select(LABELS).where(LABELS.c.id == number)).one())
 
     def undo(self, alert: int, *, who: str, when: datetime.datetime) -> Label:
@@ -65,7 +72,7 @@ class LabelStore:
             if row is None:
                 raise UserError(f"alert {alert} has no label to take back; see: kshot alerts list")
             connection.execute(update(LABELS).where(LABELS.c.id == row.id).values(is_undone=True))
-            _audit(connection, who, when, "undo", f"label {row.id} of alert {alert} is taken back")
+            audit(connection, who, when, "undo", f"label {row.id} of alert {alert} is taken back")
             return _label(connection.execute(select(LABELS).where(LABELS.c.id == row.id)).one())
 
     def of_alert(self, alert: int) -> list[Label]:
@@ -97,7 +104,14 @@ class LabelStore:
             return [(at, who, action, about) for at, who, action, about in connection.execute(query)]
 
 
-def _audit(connection: Connection, who: str, when: datetime.datetime, action: str, about: str) -> None:
+def note_in_audit(alerts: AlertStore, who: str, when: datetime.datetime, action: str, about: str) -> None:
+    """Add a line to the audit. Raises `OutputError` where the database fails."""
+    with database_errors(alerts.shown), alerts.engine.begin() as connection:
+        audit(connection, who, when, action, about)
+
+
+def audit(connection: Connection, who: str, when: datetime.datetime, action: str, about: str) -> None:
+    """Add a line to the audit, within whatever it tells of."""
     connection.execute(insert(AUDIT).values(at=when.isoformat(), who=who, action=action, about=about))
 
 

@@ -39,6 +39,7 @@ ALERTS = Table(
     Column("record", BigInteger, nullable=False),
     Column("is_open", Boolean, nullable=False),
     Column("fingerprint", String(64), nullable=False),
+    Column("suppressed_by", BigInteger),
     Index("alerts_open", "source", "is_open"),
     Index("alerts_last", "last_nanoseconds"),
     sqlite_autoincrement=True,
@@ -69,6 +70,20 @@ LABELS = Table(
     Index("labels_alert", "alert"),
 )
 """A label holds the records that it teaches from, so that it outlives its alert."""
+SUPPRESSIONS = Table(
+    "suppressions",
+    METADATA,
+    Column("id", _Big, primary_key=True, autoincrement=True),
+    Column("threat", Text),
+    Column("originator", Text),
+    Column("responder", Text),
+    Column("until_nanoseconds", BigInteger),
+    Column("note", Text, nullable=False),
+    Column("who", Text, nullable=False),
+    Column("at", String(40), nullable=False),
+    Column("is_lifted", Boolean, nullable=False),
+)
+"""What nobody wants to hear of: null is any threat, any party, for ever."""
 BOOKMARKS = Table(
     "bookmarks",
     METADATA,

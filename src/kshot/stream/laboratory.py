@@ -36,7 +36,7 @@ class Sighting:
     """What the laboratory makes of n records."""
 
     threat: NDArray[np.object_]
-    """(n,) the threat that each is most like."""
+    """(n,) the threat whose name each would bear."""
     score: Floats
     """(n,) surprise among the laboratory's benign records; ranks all records."""
     p_value: Floats
@@ -59,7 +59,8 @@ class Laboratory:
         self.threats = tuple(threats)
         """They share one schema with `reference`; there may be none."""
         self.reference = reference
-        self._keeper = keeper
+        self.keeper = keeper
+        """Keeps what was learned, if anything does."""
         self._fitted: dict[tuple[str, ...], Bench] = {}
 
     def bench(self, columns: Sequence[str], own: Sequence[Threat] = (), random_state: int = 0) -> Bench:
@@ -79,11 +80,15 @@ class Laboratory:
 
     def sighting(self, features: pl.DataFrame, own: Sequence[Threat], random_state: int = 0) -> Sighting:
         """What the laboratory makes of records that may be one of `own`, and of no built-in threat."""
-        return self._bench(own, features.columns, random_state).judge(features)
+        return self.alone(own, features.columns, random_state).judge(features)
+
+    def alone(self, own: Sequence[Threat], columns: Sequence[str], random_state: int = 0) -> Bench:
+        """Learn `own` on these feature columns, and no built-in threat."""
+        return self._bench(own, columns, random_state)
 
     def _bench(self, threats: Sequence[Threat], columns: Sequence[str], random_state: int) -> Bench:
         told = [_as_told(threat, columns) for threat in threats]
-        return Bench(told, _told(self.reference, columns), random_state, self._keeper)
+        return Bench(told, _told(self.reference, columns), random_state, self.keeper)
 
 
 def _told(features: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:
@@ -230,9 +235,16 @@ class _Stand:
         return threat, score, p_value, named
 
     def _look(self, detector: Detector, settled: pl.DataFrame) -> tuple[NDArray[np.intp], Floats, NDArray[np.bool_]]:
-        """Of each record the threat that it is most like, how surprising that is, and whether it is of a kind."""
-        judged = detector.judge(settled, unknown=False)
-        return judged.best, judged.surprises.max(1), are_of_kinds(self._shots, settled, judged.best)
+        """Of each record the threat whose name it would bear, how surprising it is as that, and whether of a kind.
+
+        It bears the name under which it is the most surprising, of those with whose examples it is of a kind: one
+        figure names it and decides on it. As what it can not be, it may be as surprising as it likes.
+        """
+        surprises = detector.judge(settled, unknown=False).surprises
+        of_kind = are_of_kinds(self._shots, settled)
+        # Of no kind with any: named by all of them, and silent.
+        surprises = np.where(of_kind | ~of_kind.any(1, keepdims=True), surprises, -np.inf)
+        return surprises.argmax(1), surprises.max(1), of_kind.any(1)
 
     def case(self, features: pl.DataFrame, rate: float, top: int = 3) -> Explanation:
         def alarms(rows: pl.DataFrame) -> tuple[Floats, NDArray[np.bool_]]:

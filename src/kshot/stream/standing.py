@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -10,7 +10,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from kshot.detection.panel import Panel
+from kshot.detection.detector import Detector
+from kshot.detection.panel import MAX_REFERENCE, N_TREES, Panel, stack
 from kshot.errors import UserError
 from kshot.features import FEATURE_COLUMNS, encode_to_tier, fingerprint, settle, untold_columns
 from kshot.features.tiers import tier_of_features
@@ -18,11 +19,12 @@ from kshot.intel import fit_threats
 from kshot.records.kept import Label
 from kshot.records.threats import Threat
 from kshot.stream.budget import GroupSizes
+from kshot.stream.feedback import LOUD, LookAlike, Taught
+from kshot.stream.keeping import Fitted, Keeper
 from kshot.stream.laboratory import Bench, Laboratory
 from kshot.stream.pipeline import DEFAULT_RATE, Records, ScanOptions
 
-LOOK_ALIKE = "benign look-alike of "
-"""Begins the name of what analysts called harmless: a record most like that does not alarm."""
+_QUICK_TREES = 200
 _TYPES = {column.name: column.dtype for column in FEATURE_COLUMNS}
 
 
@@ -83,21 +85,33 @@ class StandingDetector:
         schema = {
             name: _TYPES[name] for name in self._cut(pl.DataFrame(schema={n: _TYPES[n] for n in columns})).columns
         }
-        threats = [
-            replace(threat, shots=self._cut(threat.shots)) for threat in teaching.threats if threat.kind == "flow"
-        ]
-        builtin = [replace(threat, shots=self._cut(threat.shots)) for threat in builtin]
+        mine = [replace(one, shots=self._cut(one.shots)) for one in teaching.threats if one.kind == "flow"]
+        others = [replace(one, shots=self._cut(one.shots)) for one in builtin]
+        self._known = {threat.name: threat for threat in [*others, *mine]}
+        self._schema = schema
+        self._teaching = teaching
+        self._groups: list[_Group] = []
+        self._benign = pl.DataFrame()
+        """What normal records look like here, or in the laboratory."""
+        self.calibrated = "none" if reference is None else "site"
+        """What the p-values were measured on: "site" or "none"."""
         if reference is not None:
-            taught = self._taught([*threats, *builtin], teaching.labels, schema)
-            self._stand_on_reference(taught, self._cut(reference.features), reference, teaching)
+            self._benign = self._cut(reference.features)
+            self._stand_on_reference(self._fitting([*mine, *others]), laboratory)
         elif laboratory is not None:
-            # Only what is the user's, or was changed by a label, is learned beside what the laboratory keeps learned.
-            changed = {label.threat for label in teaching.labels}
-            mine = [*threats, *(threat for threat in builtin if threat.name in changed)]
-            taught = self._taught(mine, teaching.labels, schema)
-            self._stand_on_laboratory(laboratory, taught, schema, teaching.options)
+            self._benign = encode_to_tier(laboratory.reference, self._tier)
+            self._stand_on_laboratory(laboratory, self._fitting(mine))
         else:
             raise UserError("there is nothing to calibrate on; give --reference FILE of quiet traffic")
+        self._told_without_labels = list(self.notes)
+        self._learn(teaching.labels)
+
+    def relabelled(self, labels: Sequence[Label]) -> StandingDetector:
+        """The same detector, taught by these labels and no others."""
+        other = copy.copy(self)
+        other.notes = list(self._told_without_labels)
+        other._learn(labels)
+        return other
 
     def judge(self, features: pl.DataFrame) -> Verdicts:
         """Judge n records; what one is told does not depend on the others."""
@@ -106,90 +120,107 @@ class StandingDetector:
     def _cut(self, features: pl.DataFrame) -> pl.DataFrame:
         return encode_to_tier(features, self._tier).drop(self._untold, strict=False)
 
-    def _taught(
-        self, threats: list[Threat], labels: Sequence[Label], schema: Mapping[str, pl.DataType]
-    ) -> list[Threat]:
-        """The threats that fit, with what labels add to them."""
-        found = {threat.name: threat for threat in threats}
-        for label in labels:
-            if label.fingerprint != fingerprint():
-                self.notes.append(
-                    f"the label of alert {label.alert} is of another version of the features; it is left out"
-                )
-                continue
-            name = label.threat if label.verdict == "malicious" else LOOK_ALIKE + label.threat
-            old = found.get(name)
-            shots = _shots(label, schema)
-            columns = schema if old is None else old.shots.schema
-            if not set(columns) <= set(shots.columns):
-                self.notes.append(f"the label of alert {label.alert} lacks columns of threat {name}; it is left out")
-                continue
-            shots = shots.select(pl.col(column).cast(columns[column]) for column in columns)
-            if old is not None:
-                shots = pl.concat([old.shots, shots]).unique(maintain_order=True, keep="first")
-            found[name] = Threat(name, shots, "flow", fingerprint()) if old is None else replace(old, shots=shots)
-        fitted = fit_threats(found.values(), "flow", schema, fingerprint())
+    def _fitting(self, threats: Sequence[Threat]) -> list[list[Threat]]:
+        """The threats that fit, in groups of the same columns."""
+        fitted = fit_threats(threats, "flow", self._schema, fingerprint())
         self.notes += [f"threat {name} is skipped: {why}" for name, why in fitted.skipped.items()]
-        self._groups = sorted(fitted.groups, key=len, reverse=True)
-        return [threat for group in self._groups for threat in group]
+        return sorted(fitted.groups, key=len, reverse=True)
 
-    def _stand_on_reference(
-        self,
-        taught: list[Threat],
-        features: pl.DataFrame,
-        reference: Records,
-        teaching: Teaching,
-    ) -> None:
-        options = teaching.options
-        if not taught:
+    def _stand_on_reference(self, groups: list[list[Threat]], laboratory: Laboratory | None) -> None:
+        keeper = None if laboratory is None else laboratory.keeper
+        seed = self._teaching.options.random_state
+        self._groups = [_Group(group, self._benign, seed, keeper) for group in groups]
+
+    def _stand_on_laboratory(self, laboratory: Laboratory, groups: list[list[Threat]]) -> None:
+        if self._teaching.options.alerts_per_day is not None:
+            raise UserError("--alerts-per-day needs --reference FILE: nothing else tells what a day is here")
+        mine = [threat for group in groups for threat in group]
+        if not mine and not laboratory.threats:
+            raise UserError("no threat has been taught; teach one: kshot learn NAME --shots FILE --where EXPR")
+        self._bench = laboratory.bench(list(self._schema), mine, self._teaching.options.random_state)
+        self.notes.append(
+            "threats are measured on kshot's laboratory, not on your network: no false-alarm rate is promised; "
+            "give --reference FILE of quiet traffic"
+        )
+
+    def _learn(self, labels: Sequence[Label]) -> None:
+        """Stand on what labels say beside what is known without them."""
+        seed = self._teaching.options.random_state
+        taught = Taught(self._known, labels, self._schema)
+        self.notes += taught.notes
+        anew = self._fitting(taught.threats)
+        shots = self._known | {threat.name: threat for threat in taught.threats}
+        look_alikes: dict[str, LookAlike] = {}
+        for name, harmless in taught.look_alikes.items():
+            if name not in shots:
+                self.notes.append(f"threat {name}, which labels are about, is not looked for")
+                continue
+            columns = [column for column in shots[name].shots.columns if column in self._benign.columns]
+            mine, theirs, normal = (frame.select(columns) for frame in (shots[name].shots, harmless, self._benign))
+            look_alikes[name] = LookAlike(mine, theirs, normal, seed)
+        if self.calibrated == "site":
+            groups = [*self._groups, *(_Group(group, self._benign, seed, quick=True) for group in anew)]
+            rate = self._choose_rate(groups)
+            self._judge = lambda features: _muted(_loudest(groups, features, rate), features, look_alikes)
+            return
+        asked = self._teaching.options.false_alarm_rate
+        self.rate = rate = DEFAULT_RATE if asked is None else asked
+        """The false-alarm rate that is kept."""
+        laboratory, bench = self._teaching.laboratory, self._bench
+        assert laboratory is not None
+        benches = [bench, *(laboratory.alone(group, list(self._schema), seed) for group in anew)]
+        self._judge = lambda features: _muted(_sighted(benches, features, rate), features, look_alikes)
+
+    def _choose_rate(self, groups: Sequence[_Group]) -> float:
+        options, reference = self._teaching.options, self._teaching.reference
+        assert reference is not None
+        if not groups:
             raise UserError("no threat fits this input; see: kshot threats list")
-        self.calibrated = "site"
-        """What the p-values were measured on: "site" or "none"."""
-        standing = [_Group(group, features, options.random_state) for group in self._groups]
-        attainable = max(group.panel.attainable(unknown=False) for group in standing) * len(standing)
+        attainable = max(group.panel.attainable(unknown=False) for group in groups) * len(groups)
         if np.isnan(attainable):
             raise UserError(f"--reference holds {len(reference):,} records, too few to calibrate; give more")
         asked = options.false_alarm_rate
         if options.alerts_per_day is not None:
             # Below the least rate that a p-value can tell, loudness goes on: what the stream shows decides there.
-            sizes = teaching.sizes or GroupSizes.of(reference.parties())
+            sizes = self._teaching.sizes or GroupSizes.of(reference.parties())
             asked, attainable = sizes.rate_for(options.alerts_per_day), 0.0
         self.rate = max(DEFAULT_RATE if asked is None else asked, attainable)
-        """The false-alarm rate that is kept."""
         if asked is not None and asked < attainable:
             self.notes.append(
                 f"a false-alarm rate of {asked:.2g} needs a larger reference; with these {len(reference):,} records "
                 f"{self.rate:.2g} is attainable and used"
             )
-        self._judge = lambda asked: _loudest(standing, asked, self.rate)
-
-    def _stand_on_laboratory(
-        self, laboratory: Laboratory, taught: list[Threat], schema: Mapping[str, pl.DataType], options: ScanOptions
-    ) -> None:
-        if options.alerts_per_day is not None:
-            raise UserError("--alerts-per-day needs --reference FILE: nothing else tells what a day is here")
-        if not taught and not laboratory.threats:
-            raise UserError("no threat has been taught; teach one: kshot learn NAME --shots FILE --where EXPR")
-        self.calibrated = "none"
-        bench = laboratory.bench(list(schema), taught, options.random_state)
-        asked = DEFAULT_RATE if options.false_alarm_rate is None else options.false_alarm_rate
-        self.rate = asked
-        self.notes.append(
-            "threats are measured on kshot's laboratory, not on your network: no false-alarm rate is promised; "
-            "give --reference FILE of quiet traffic"
-        )
-        self._judge = lambda features: _sighted(bench, features, asked)
+        return self.rate
 
 
 class _Group:
     """Threats of the same columns, learned against the reference."""
 
-    def __init__(self, group: Sequence[Threat], reference: pl.DataFrame, random_state: int) -> None:
+    def __init__(
+        self,
+        group: Sequence[Threat],
+        reference: pl.DataFrame,
+        random_state: int,
+        keeper: Keeper | None = None,
+        *,
+        quick: bool = False,
+    ) -> None:
+        """`quick`: with fewer trees, for what a label changes while traffic waits."""
         self._schema = group[0].shots.schema
         self._benign = self._like(reference)
         shots = {threat.name: settle(threat.shots, self._benign) for threat in group}
-        rng = np.random.default_rng(random_state)
-        self.panel = Panel.fit(shots, settle(self._benign, self._benign), [*self._schema], rng)
+        support, labels = stack(shots, settle(self._benign, self._benign), [*self._schema])
+
+        def fit() -> Fitted:
+            rng = np.random.default_rng(random_state)
+            trees = _QUICK_TREES if quick else N_TREES
+            detector = Detector(support, labels, rng, n_trees=trees, max_reference=MAX_REFERENCE)
+            detector.calibration(unknown=False)
+            return detector, np.empty(0)
+
+        settings = (random_state, N_TREES, MAX_REFERENCE)
+        fitted = fit() if keeper is None else keeper.fitted({**shots, "": self._benign}, settings, fit)
+        self.panel = Panel([*shots], fitted[0])
         self.names = np.array([*shots], dtype=object)
         calibration = self.panel.detector.calibration(unknown=False)
         self.loudest = float("inf") if calibration is None else float(calibration.benign[-1])
@@ -201,6 +232,18 @@ class _Group:
 
     def _like(self, frame: pl.DataFrame) -> pl.DataFrame:
         return frame.select(pl.col(name).cast(dtype, strict=False) for name, dtype in self._schema.items())
+
+
+def quick_panel(threats: Sequence[Threat], reference: pl.DataFrame) -> tuple[Panel, list[str]]:
+    """What judges for a few threats of the same columns alone, with the columns that it wants.
+
+    Raises:
+        UserError: there is no threat.
+    """
+    if not threats:
+        raise UserError("there is nothing to learn from: the label is of another version of the features")
+    group = _Group(threats, reference, 0, quick=True)
+    return group.panel, [*threats[0].shots.columns]
 
 
 def _loudest(groups: Sequence[_Group], features: pl.DataFrame, rate: float) -> Verdicts:
@@ -224,35 +267,37 @@ def _loudest(groups: Sequence[_Group], features: pl.DataFrame, rate: float) -> V
         return [told[row] for row in rows]
 
     beyond = np.maximum(scores[at] - np.array([group.loudest for group in groups])[order], 0.0)
-    told = _unmuted(threat, scores[at], p_value, p_value <= rate * (1.0 + 1e-12), explain)
-    return replace(told, loudness=beyond - np.log(p_value))
+    alarm = p_value <= rate * (1.0 + 1e-12)
+    return Verdicts(threat, scores[at], p_value, alarm, 0, explain, loudness=beyond - np.log(p_value))
 
 
-def _sighted(bench: Bench, features: pl.DataFrame, asked: float) -> Verdicts:
-    sighting = bench.judge(features)
-    alarm = sighting.alarms(max(asked, sighting.attainable))
+def _sighted(benches: Sequence[Bench], features: pl.DataFrame, asked: float) -> Verdicts:
+    sightings = [bench.judge(features) for bench in benches]
+    named = np.stack([one.named for one in sightings])
+    # What alarms goes before what does not; else the first bench, which knows all threats.
+    alarms = np.stack([one.alarms(max(asked, one.attainable)) for one in sightings])
+    order = np.lexsort((named, ~alarms), axis=0)[0] if len(benches) > 1 else np.zeros(features.height, np.intp)
+    at = (order, np.arange(features.height))
+    threat = np.stack([one.threat for one in sightings])[at]
+    score = np.stack([one.score for one in sightings])[at]
 
     def explain(rows: Sequence[int]) -> list[list[str]]:
-        return bench.explain(features[list(rows)], [sighting.threat[row] for row in rows])
+        told: dict[int, list[str]] = {}
+        for number, bench in enumerate(benches):
+            mine = [row for row in rows if order[row] == number]
+            if mine:
+                told.update(zip(mine, bench.explain(features[mine], [threat[row] for row in mine]), strict=True))
+        return [told[row] for row in rows]
 
-    return _unmuted(sighting.threat, sighting.score, np.full(features.height, np.nan), alarm, explain)
-
-
-def _unmuted(
-    threat: NDArray[np.object_],
-    score: NDArray[np.float64],
-    p_value: NDArray[np.float64],
-    alarm: NDArray[np.bool_],
-    explain: Callable[[Sequence[int]], list[list[str]]],
-) -> Verdicts:
-    harmless = np.array([str(name).startswith(LOOK_ALIKE) for name in threat], dtype=bool)
-    return Verdicts(threat, score, p_value, alarm & ~harmless, int((alarm & harmless).sum()), explain, harmless)
+    return Verdicts(threat, score, np.full(features.height, np.nan), alarms[at], 0, explain)
 
 
-def _shots(label: Label, schema: Mapping[str, pl.DataType]) -> pl.DataFrame:
-    """The records that a label holds, in the columns of the stream that they have."""
-    rows = [json.loads(told) for told in label.features]
-    names = [name for name in schema if all(name in row for row in rows)]
-    return pl.DataFrame(
-        [[row[name] for name in names] for row in rows], schema={n: schema[n] for n in names}, orient="row"
-    )
+def _muted(verdicts: Verdicts, features: pl.DataFrame, look_alikes: Mapping[str, LookAlike]) -> Verdicts:
+    """Take back the alarms of what analysts called harmless."""
+    harmless = np.zeros(features.height, bool)
+    loud = verdicts.alarm | (verdicts.p_value <= LOUD)
+    for name, look_alike in look_alikes.items():
+        rows = np.flatnonzero(loud & (verdicts.threat == name))
+        harmless[rows] = look_alike.is_harmless(features[rows.tolist()])
+    muted = int((verdicts.alarm & harmless).sum())
+    return replace(verdicts, alarm=verdicts.alarm & ~harmless, muted=muted, harmless=harmless)
