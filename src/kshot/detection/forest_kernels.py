@@ -156,10 +156,58 @@ def grow_tree(
 
 
 @njit
+def add_crosses(
+    columns: NDArray[np.float32],
+    sources: NDArray[np.int64],
+    labels: NDArray[np.int64],
+    n: int,
+    n_rows: int,
+    chosen: NDArray[np.int64],
+    n_crosses: int,
+    share: float,
+    state: NDArray[np.uint64],
+) -> int:
+    """Make up `n_crosses` rows of each class but 0 and append them to the `n_rows` that are `chosen`; return their sum.
+
+    Each is a chosen row of its class in which every input column is, at the odds `share`, that of one chosen row of
+    class 0. They fill `columns` (features, more than n) and `labels` from row `n` on, class by class; `sources`
+    (features,) says of which input column a feature is made.
+    """
+    taken = np.empty(sources.max() + 1, np.bool_)
+    own, benign = np.empty(n_rows, np.int64), np.empty(n_rows, np.int64)
+    n_benign = 0
+    for row in chosen[:n_rows]:
+        if labels[row] == 0:
+            benign[n_benign] = row
+            n_benign += 1
+    filled, made = n_rows, n
+    for c in range(1, labels[:n].max() + 1 if n_benign else 1):
+        n_own = 0
+        for row in chosen[:n_rows]:
+            if labels[row] == c:
+                own[n_own] = row
+                n_own += 1
+        for k in range(n_crosses if n_own else 0):
+            row, other = own[k % n_own], benign[_below(state, n_benign)]
+            for source in range(len(taken)):
+                taken[source] = _uniform(state) < share
+            for f in range(len(columns)):
+                columns[f, made] = columns[f, other if taken[sources[f]] else row]
+            labels[made] = c
+            chosen[filled] = made
+            made += 1
+            filled += 1
+    return filled
+
+
+@njit
 def grow_forest(
     columns: NDArray[np.float32],
+    sources: NDArray[np.int64],
     labels: NDArray[np.int64],
     keep: NDArray[np.float64],
+    n_crosses: int,
+    share_crossed: float,
     n_trees: int,
     n_tried: int,
     min_leaf: int,
@@ -174,14 +222,17 @@ def grow_forest(
     NDArray[np.float64],
     NDArray[np.float64],
 ]:
-    """Grow `n_trees` as `grow_tree` does.
+    """Grow `n_trees` as `grow_tree` does; every second one sees, of each class but 0, `n_crosses` made-up rows beside.
 
     Returns root offsets, nodes, and per row summed shares and count over trees that left it out.
     """
     n, n_classes = columns.shape[1], len(keep)
     state = np.array([seed], np.uint64)
-    chosen = np.empty(n, np.int64)
-    most = 2 * n + 2
+    room_for = n + n_crosses * (n_classes - 1)
+    wide, known = np.empty((len(columns), room_for), np.float32), np.zeros(room_for, np.int64)
+    wide[:, :n], known[:n] = columns, labels
+    chosen = np.empty(room_for, np.int64)
+    most = 2 * room_for + 2
     feature, threshold = np.empty(most, np.int32), np.empty(most, np.float32)
     child, value = np.empty(most, np.int32), np.empty((most, n_classes), np.float32)
     roots = np.zeros(n_trees + 1, np.int64)
@@ -190,23 +241,25 @@ def grow_forest(
     children, values = np.empty(room, np.int32), np.empty((room, n_classes), np.float32)
     left_out, times = np.zeros((n, n_classes)), np.zeros(n)
     weights = np.empty(n_classes)
-    inside = np.empty(n, np.bool_)
-    desk = new_desk(n, n_classes)
+    inside = np.empty(room_for, np.bool_)
+    desk = new_desk(room_for, n_classes)
     ranks = rank_columns(columns) if is_best else np.empty((0, 0), np.int64)
     for t in range(n_trees):
         n_rows = draw_rows(labels, keep, state, chosen)
+        if n_crosses and t % 2:
+            n_rows = add_crosses(wide, sources, known, n, n_rows, chosen, n_crosses, share_crossed, state)
         rows = chosen[:n_rows]
         weights[:] = 0.0
         inside[:] = False
         for i in rows:
-            weights[labels[i]] += 1.0
+            weights[known[i]] += 1.0
             inside[i] = True
         for c in range(n_classes):
             weights[c] = 1.0 / max(weights[c], 1.0)
         n_nodes = grow_tree(
-            columns,
+            wide,
             ranks,
-            labels,
+            known,
             weights,
             rows,
             n_tried,

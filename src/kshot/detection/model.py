@@ -35,19 +35,27 @@ class Kind:
     """Whether it sees, beside the raw values, what they are to the reference; it then leaves out shots in turn."""
     best_cuts: bool
     tree_share: float
-    """Of all trees."""
-    weight: float
-    """In the mean of the forests."""
+    """Of all trees, where every kind is grown."""
+
+    def weight(self, n_shots: NDArray[np.float64]) -> Floats:
+        """(T,) numbers of shots -> (T,) its weight in the mean of the forests."""
+        several = 1.0 - 1.0 / n_shots
+        relative, best = _RELATIVE * several, _BEST_CUTS * several
+        out: Floats = (relative if self.is_relative else 1.0 - relative) * (best if self.best_cuts else 1.0 - best)
+        return out
 
 
+_RELATIVE = 0.3
+_BEST_CUTS = 0.5
+"""Shares of the mean where shots are many. Raw values are sharper at few false alarms, relative ones carry further;
+random cuts smooth where shots are few, best cuts follow them where they are several: one shot is told apart by a
+hundred cuts that are all as good. The errors differ, too."""
 FORESTS = (
-    Kind(False, False, 0.36, 0.35),
-    Kind(True, False, 0.24, 0.15),
-    Kind(False, True, 0.24, 0.35),
-    Kind(True, True, 0.16, 0.15),
+    Kind(False, False, 0.36),
+    Kind(True, False, 0.24),
+    Kind(False, True, 0.24),
+    Kind(True, True, 0.16),
 )
-"""Raw values are sharper at few false alarms, relative ones carry further; random cuts smooth where shots are few, best
-cuts follow them where they are several. Both differences are worth a mean: the errors differ too."""
 
 
 MEMBERS = ("random cuts", "random cuts, relative", "best cuts", "best cuts, relative", "logistic", "texts")
@@ -102,7 +110,8 @@ class Model:
         distance[benign] = self._neighbours.held_out()
         self._unusual = Standard.of(distance[benign, None])
         unusual = self._unusual(distance[:, None])[:, 0]
-        self._forests: list[Forest] = []
+        self._forests: list[Forest | None] = []
+        self._weights = np.empty((len(FORESTS), 0))
         self._linear: list[Logistic] = []
         self._text: TextMember | None = None
         self._prior: _PriorMember | None = None
@@ -128,20 +137,28 @@ class Model:
         benign = labels == 0
         members: list[Floats] = []
         encodings = self._encodings(cells)
+        sources = self._sources()
+        n_of = np.bincount(labels)[1:].astype(np.float64)
+        self._weights = np.stack([kind.weight(n_of) for kind in FORESTS])
+        heard = [bool(weights.any()) for weights in self._weights]
+        whole = sum(kind.tree_share for kind, one in zip(FORESTS, heard, strict=True) if one)
 
-        def grown(kind: Kind, own: np.random.Generator) -> tuple[Forest, Floats]:
+        def grown(kind: Kind, own: np.random.Generator, is_heard: bool) -> tuple[Forest | None, Floats]:
+            if not is_heard:
+                return None, np.where(benign[:, None], 0.0, np.full((len(labels), self.n_threats), np.nan))
             return grow(
                 encodings[kind.is_relative],
                 labels,
-                max(1, round(kind.tree_share * n_trees)),
+                max(1, round(kind.tree_share / whole * n_trees)),
                 own,
                 hold_out_shots=kind.is_relative,
                 best_cuts=kind.best_cuts,
+                crossed=() if kind.best_cuts else sources[kind.is_relative],
             )
 
         # Side by side: growing holds no lock of Python's. Each has a generator of its own, so that no order matters.
         with ThreadPoolExecutor(len(FORESTS)) as pool:
-            for forest, held in pool.map(grown, FORESTS, rng.spawn(len(FORESTS))):
+            for forest, held in pool.map(grown, FORESTS, rng.spawn(len(FORESTS)), heard):
                 self._forests.append(forest)
                 members.append(held)
         gauss = cells.gauss[:, self._used]
@@ -160,9 +177,9 @@ class Model:
         standard = [s(m) for s, m in zip(self._standards, members, strict=True)]
         by_trees, others = standard[: len(FORESTS)], standard[len(FORESTS) :]
         # Shots that the raw forests always saw are judged by the others, which left them out in turn.
-        fair = _mean(by_trees, relative_only=True)
+        fair = np.mean([own for own, kind in zip(by_trees, FORESTS, strict=True) if kind.is_relative], axis=0)
         self._blend = Blend.by_shots(labels, fair, others[0])
-        trees = np.where(benign[:, None], _mean(by_trees), fair)
+        trees = np.where(benign[:, None], self._mean(by_trees), fair)
         held_prior = None
         if prior is not None and self._blend.prior.any() and benign.any():
             self._prior, held_prior = _PriorMember.fit(prior, support, labels, self._blend.prior)
@@ -193,20 +210,33 @@ class Model:
             none = np.empty((len(frame), 0))
             return Scores(none, unusual, none, np.empty((len(frame), 0, len(MEMBERS))))
         encodings = self._encodings(cells)
-        by_trees = [f.logits(encodings[kind.is_relative]) for f, kind in zip(self._forests, FORESTS, strict=True)]
+        unheard = np.zeros((len(frame), self.n_threats))
+        by_trees = [
+            unheard if forest is None else forest.logits(encodings[kind.is_relative])
+            for forest, kind in zip(self._forests, FORESTS, strict=True)
+        ]
         members = [*by_trees]
         members.append(np.stack([m.scores(gauss) for m in self._linear], 1))
         if self._text is not None:
             members.append(self._text.scores(texts))
         standard = [s(m) for s, m in zip(self._standards, members, strict=True)]
-        trees, others = _mean(standard[: len(FORESTS)]), standard[len(FORESTS) :]
+        trees, others = self._mean(standard[: len(FORESTS)]), standard[len(FORESTS) :]
         prior = self._prior.scores(frame) if self._prior is not None else None
         blended = self._blend(trees, others[0], others[1] if self._text is not None else None, unusual, prior)
-        return Scores(blended, unusual, _mean(by_trees), _side_by_side(standard))
+        return Scores(blended, unusual, self._mean(by_trees), _side_by_side(standard))
 
     def gauss(self, frame: pl.DataFrame) -> Floats:
         """(n, used cells) of `frame` in rank-Gauss space, where distances are measured."""
         return self.scale.cells(self.columns.read(frame)[0]).gauss[:, self._used]
+
+    def _mean(self, of_forests: Sequence[Floats]) -> Floats:
+        """Blend what `FORESTS` say, each threat by its own number of shots."""
+        return np.asarray((self._weights[:, None, :] * np.stack(of_forests)).sum(0))
+
+    def _sources(self) -> tuple[list[str], list[str]]:
+        """Of which input column each feature of the two encodings is made."""
+        raw, used = ([self.columns.cells[j].source for j in some] for some in (self._spelled, self._used))
+        return raw, [*raw, *used, *used]
 
     def _encodings(self, cells: Cells) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """What the two forests see: the values as they are, and beside them what they are to the reference.
@@ -266,11 +296,3 @@ def _side_by_side(standard: Sequence[Floats]) -> Floats:
     """(n, T, M) from the scores of each member, which lack the last where no column is text."""
     every = [*standard, np.zeros_like(standard[0])] if len(standard) < len(MEMBERS) else standard
     return np.stack(every, -1)
-
-
-def _mean(of_forests: Sequence[Floats], *, relative_only: bool = False) -> Floats:
-    """Blend what `FORESTS` say."""
-    heard = [i for i, kind in enumerate(FORESTS) if kind.is_relative or not relative_only]
-    whole = sum(FORESTS[i].weight for i in heard)
-    out: Floats = np.sum([FORESTS[i].weight / whole * of_forests[i] for i in heard], axis=0)
-    return out
