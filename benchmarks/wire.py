@@ -127,6 +127,18 @@ class Frames:
         self._point()
 
     @classmethod
+    def of_array(cls, octets: NDArray[np.uint8]) -> Frames:
+        """(n, size) frames of one size."""
+        return cls._of(octets.reshape(-1), np.full(len(octets), octets.shape[1], np.int64))
+
+    @classmethod
+    def _of(cls, octets: NDArray[np.uint8], sizes: NDArray[np.int64]) -> Frames:
+        self = cls.__new__(cls)
+        self.octets, self.sizes = octets, sizes
+        self._point()
+        return self
+
+    @classmethod
     def of_capture(cls, path: Path, most: int | None = None) -> Frames:
         """The first `most` frames of a capture."""
         pieces, sizes = [], []
@@ -138,10 +150,7 @@ class Frames:
                 sizes.append(batch.captured_bytes.astype(np.int64))
                 if most is not None and sum(map(len, sizes)) >= most:
                     break
-        self = cls.__new__(cls)
-        self.octets, self.sizes = np.concatenate(pieces), np.concatenate(sizes)[:most]
-        self._point()
-        return self
+        return cls._of(np.concatenate(pieces), np.concatenate(sizes)[:most])
 
     def __len__(self) -> int:
         return len(self.sizes)
@@ -164,16 +173,28 @@ class Sender:
         self._socket.bind((interface, 0))
         self.sent = 0
 
-    def send(self, frames: Frames, rate: float = float("inf"), until: float = float("inf")) -> int:
-        """Send all `frames` once, `rate` a second, but none after `until` (monotonic); returns how many."""
+    def send(
+        self,
+        frames: Frames,
+        rate: float = float("inf"),
+        until: float = float("inf"),
+        moments: NDArray[np.float64] | None = None,
+    ) -> int:
+        """Send all `frames` once, `rate` a second, but none after `until` (monotonic); returns how many.
+
+        moments: or each so many seconds after the first.
+        """
         began, done = time.monotonic(), 0
         while done < len(frames):
             now = time.monotonic()
             if now >= until:
                 break
-            due = len(frames) if rate == float("inf") else min(len(frames), int((now - began) * rate) + 1)
+            if moments is not None:
+                due = int(np.searchsorted(moments, now - began, side="right"))
+            else:
+                due = len(frames) if rate == float("inf") else min(len(frames), int((now - began) * rate) + 1)
             if due <= done:
-                time.sleep(min((done + 1) / rate, 0.001))
+                time.sleep(0.0005)
                 continue
             count = min(_BURST, due - done)
             at = frames.headers.ctypes.data + 64 * done
@@ -190,20 +211,3 @@ class Sender:
     def close(self) -> None:
         """Let go of the socket."""
         self._socket.close()
-
-
-def main() -> None:
-    seconds, rate, path = float(sys.argv[1]), float(sys.argv[2]), Path(sys.argv[3])
-    frames = Frames.of_capture(path, 2_000_000)
-    sender = Sender(NEAR)
-    print("loaded", flush=True)
-    sys.stdin.readline()
-    began = time.monotonic()
-    while time.monotonic() < began + seconds:
-        sender.send(frames, rate, began + seconds)
-    took = time.monotonic() - began
-    print(f"{sender.sent} {took:.3f}", flush=True)
-
-
-if __name__ == "__main__":
-    main()

@@ -25,7 +25,7 @@ class PieceQueue:
     policy: "wait" for sources that keep what is not read (files, pipes); "shed" for those that do not. A piece that is
     shed is gone with its bookmark, so the next bookmark goes past it: what was shed stays shed after a restart. By
     "shed" the queue is also full when its oldest piece has waited for `most_wait_seconds`, so that verdicts stay
-    timely; and once it is half of that, each piece is thinned by `thin` before it comes in.
+    timely; and once it is half of that, its pieces and each new one are thinned by `thin`.
     """
 
     def __init__(
@@ -37,7 +37,9 @@ class PieceQueue:
         thin: Callable[[pl.DataFrame], pl.DataFrame] = lambda frame: frame,
     ) -> None:
         self.shed_records = 0
-        """Left out because the queue was full."""
+        """Left out because the queue was full, or"""
+        self.thinned_records = 0
+        """thinned out because it was half full."""
         self.waits = 0
         """How often the reader had to wait."""
         self.queued_records = 0
@@ -55,17 +57,17 @@ class PieceQueue:
 
         is_last: nothing new comes any more, so that what is not thinned out can wait.
         """
-        if self._policy == "shed" and self.is_pressed:
-            # Open flows come again at their end.
-            thinned = replace(piece, frame=self._thin(piece.frame), early=None)
-            self.shed_records += piece.frame.height - thinned.frame.height
-            piece = thinned
-        records = piece.frame.height
         with self._changed:
+            is_pressed = self._policy == "shed" and self._is_pressed()
+            if is_pressed:
+                piece = self._thinned(piece)
+                self._pieces = deque((since, self._thinned(one)) for since, one in self._pieces)
+                self.queued_records = sum(one.frame.height for _, one in self._pieces)
+            records = piece.frame.height
+            if self._policy == "shed" and not is_last and (self._is_late() or self._is_full(records)):
+                self.shed_records += records
+                return False
             if self._is_full(records):
-                if self._policy == "shed" and not is_last:
-                    self.shed_records += records
-                    return False
                 self.waits += 1
                 while self._is_full(records):
                     if give_up():
@@ -78,19 +80,24 @@ class PieceQueue:
 
     def _is_full(self, records: int) -> bool:
         # A piece larger than the whole queue goes in alone.
+        return bool(self._pieces) and self.queued_records + records > self._most_records
+
+    def _is_late(self) -> bool:
+        return bool(self._pieces) and self._clock() - self._pieces[0][0] > self._most_wait_seconds
+
+    def _is_pressed(self) -> bool:
+        """Whether it is half full, in records or in time."""
         if not self._pieces:
             return False
-        late = self._policy == "shed" and self._clock() - self._pieces[0][0] > self._most_wait_seconds
-        return late or self.queued_records + records > self._most_records
+        waited = self._clock() - self._pieces[0][0]
+        return 2 * waited > self._most_wait_seconds or 2 * self.queued_records > self._most_records
 
-    @property
-    def is_pressed(self) -> bool:
-        """Whether it is half full, in records or in time."""
-        with self._changed:
-            if not self._pieces:
-                return False
-            waited = self._clock() - self._pieces[0][0]
-            return 2 * waited > self._most_wait_seconds or 2 * self.queued_records > self._most_records
+    def _thinned(self, piece: Piece) -> Piece:
+        # Open flows come again at their end.
+        thinned = replace(piece, frame=self._thin(piece.frame), early=None)
+        self.thinned_records += piece.frame.height - thinned.frame.height
+        self.shed_records += piece.frame.height - thinned.frame.height
+        return thinned
 
     def end(self) -> None:
         """Say that nothing will follow."""

@@ -345,6 +345,7 @@ class Watch:
             "flows_metered": scored + self._queue.queued_records + self._queue.shed_records,
             "flows_scored": scored,
             "flows_shed": self._queue.shed_records,
+            "flows_thinned": self._queue.thinned_records,
             "flows_muted": self._counts["flows_muted"],
             "flows_looked_at": self._early.looked,
             "early_alarms": self._early.alarms,
