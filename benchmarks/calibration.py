@@ -71,9 +71,10 @@ def report(rows: list[dict[str, object]], args: argparse.Namespace) -> str:
     for rate, ((split, size), part) in [(rate, group) for rate in args.rate for group in groups]:
         means = []
         for (table,), mine in part.group_by("table", maintain_order=True):
-            if mine["attainable"].max() > rate:  # type: ignore[operator]
-                continue
             delivered = mine[f"delivered {rate}"].to_numpy()
+            # Too few rows to promise this, or none beside the reference to ask about.
+            if mine["attainable"].max() > rate or np.isnan(delivered).all():  # type: ignore[operator]
+                continue
             means.append(delivered.mean())
             error = delivered.std() / np.sqrt(len(delivered))
             near, alone = (mine[f"{name} {rate}"].cast(pl.Float64).mean() for name in ("near", "alone"))

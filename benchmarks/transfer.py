@@ -20,7 +20,8 @@ CAPTURES = Path(__file__).resolve().parents[1] / "../shared/data/captures"
 FOLDER = CAPTURES / "dns_tunnel_ggyggy"
 METER = ("--active-timeout", "60")
 SHOTS = 5
-FALSE_ALARM_RATE = 0.001
+RATES = (0.001, 0.0005)
+"""Promised; scanned once, at the first, since a record alarms where its p-value is at most the rate."""
 
 
 def kshot(home: Path, *arguments: str | Path) -> str:
@@ -37,9 +38,9 @@ def kshot(home: Path, *arguments: str | Path) -> str:
 
 
 def verdicts(home: Path, capture: Path, reference: Path) -> pl.DataFrame:
-    """One row a flow of `capture`, with its p-value and whether it alarmed."""
+    """One row a flow of `capture`, with its p-value."""
     out = home / "verdicts.parquet"
-    rate = ("--false-alarm-rate", str(FALSE_ALARM_RATE))
+    rate = ("--false-alarm-rate", str(RATES[0]))
     files = ("--verdicts", out, "--output", home / "alerts.jsonl")
     kshot(home, "scan", capture, "--reference", reference, *rate, *files, *METER)
     return pl.read_parquet(out)
@@ -54,23 +55,28 @@ def main() -> None:
     reference, *benign = sorted(FOLDER.glob("normal__*"))
     tunnels = {path.name.split("__")[1].removesuffix(".pcap"): path for path in sorted(FOLDER.glob("tunnel__*"))}
     lines = [
-        f"Five 60-second slices of one tunnel taught, reference {reference.name.split('__')[-1]}, "
-        f"false_alarm_rate {FALSE_ALARM_RATE}:",
+        f"Five 60-second slices of a tunnel, beside the built-in threats; reference {reference.name.split('__')[-1]}:",
         "",
-        "| taught | found in | flows | recall | benign flows | false alarms |",
-        "|---|---|---|---|---|---|",
+        "| promised | taught | found in | flows | recall | benign flows | false alarms |",
+        "|---|---|---|---|---|---|---|",
     ]
+    rows: dict[float, list[str]] = {rate: [] for rate in RATES}
     for taught, path in tunnels.items():
         with tempfile.TemporaryDirectory() as folder:
             home = Path(folder)
             kshot(home, "learn", "tunnel", "--shots", path, "--max-shots", str(SHOTS), "--reference", reference, *METER)
-            quiet = [verdicts(home, capture, reference)["alarm"] for capture in benign]
-            flows, alarms = sum(len(v) for v in quiet), sum(int(v.sum()) for v in quiet)
+            quiet = pl.concat([verdicts(home, capture, reference).select("p_value") for capture in benign])
             for found, other in tunnels.items():
-                if found != taught:
-                    alarm = verdicts(home, other, reference)["alarm"]
-                    quiet_cells = f"{flows} | {alarms} ({alarms / flows:.3%})"
-                    lines.append(f"| {taught} | {found} | {len(alarm)} | {alarm.mean():.2f} | {quiet_cells} |")
+                if found == taught:
+                    continue
+                attack = verdicts(home, other, reference)["p_value"]
+                for rate in RATES:
+                    alarms = int((quiet["p_value"] <= rate).sum())
+                    recall = float((attack <= rate).mean() or 0.0)
+                    cells = (f"{rate:g}", taught, found, len(attack), f"{recall:.2f}", len(quiet))
+                    false = f"{alarms} ({alarms / len(quiet):.3%})"
+                    rows[rate].append("| " + " | ".join(map(str, (*cells, false))) + " |")
+    lines += [line for rate in RATES for line in rows[rate]]
     text = "\n".join(lines) + "\n"
     sys.stdout.write(text)
     if output:
