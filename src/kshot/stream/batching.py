@@ -25,7 +25,8 @@ class PieceQueue:
     policy: "wait" for sources that keep what is not read (files, pipes); "shed" for those that do not. A piece that is
     shed is gone with its bookmark, so the next bookmark goes past it: what was shed stays shed after a restart. By
     "shed" the queue is also full when its oldest piece has waited for `most_wait_seconds`, so that verdicts stay
-    timely; and once it is half of that, its pieces and each new one are thinned by `thin`.
+    timely; and once it is half of that, its pieces and each new one are thinned by `thin`. But `spared_records` may
+    wait however long: they are judged in one go.
     """
 
     def __init__(
@@ -35,6 +36,7 @@ class PieceQueue:
         clock: Callable[[], float] = time.monotonic,
         most_wait_seconds: float = MOST_WAIT_SECONDS,
         thin: Callable[[pl.DataFrame], pl.DataFrame] = lambda frame: frame,
+        spared_records: int = MOST_BATCH_RECORDS,
     ) -> None:
         self.shed_records = 0
         """Left out because the queue was full, or"""
@@ -48,6 +50,7 @@ class PieceQueue:
         self._clock = clock
         self._most_wait_seconds = most_wait_seconds
         self._thin = thin
+        self._spared_records = spared_records
         self._pieces: deque[tuple[float, Piece]] = deque()
         self._changed = threading.Condition()
         self._over = False
@@ -64,7 +67,7 @@ class PieceQueue:
                 self._pieces = deque((since, self._thinned(one)) for since, one in self._pieces)
                 self.queued_records = sum(one.frame.height for _, one in self._pieces)
             records = piece.frame.height
-            if self._policy == "shed" and not is_last and (self._is_late() or self._is_full(records)):
+            if self._policy == "shed" and not is_last and (self._is_late(records) or self._is_full(records)):
                 self.shed_records += records
                 return False
             if self._is_full(records):
@@ -82,12 +85,14 @@ class PieceQueue:
         # A piece larger than the whole queue goes in alone.
         return bool(self._pieces) and self.queued_records + records > self._most_records
 
-    def _is_late(self) -> bool:
-        return bool(self._pieces) and self._clock() - self._pieces[0][0] > self._most_wait_seconds
+    def _is_late(self, records: int) -> bool:
+        if not self._pieces or self.queued_records + records <= self._spared_records:
+            return False
+        return self._clock() - self._pieces[0][0] > self._most_wait_seconds
 
     def _is_pressed(self) -> bool:
         """Whether it is half full, in records or in time."""
-        if not self._pieces:
+        if not self._pieces or 2 * self.queued_records <= self._spared_records:
             return False
         waited = self._clock() - self._pieces[0][0]
         return 2 * waited > self._most_wait_seconds or 2 * self.queued_records > self._most_records
