@@ -46,6 +46,8 @@ class Judged:
     """Alerted flows by threat."""
     looks: Counter[str]
     """What alerted flows look like; all flows where none alerted."""
+    alerts: Counter[tuple[str, str]]
+    """Alerted flows by what they look like and the threat."""
 
     @property
     def is_right(self) -> bool:
@@ -55,7 +57,9 @@ class Judged:
 
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__)
-    arguments.add_argument("--list", action="store_true", help="also every benign capture with an alert")
+    arguments.add_argument(
+        "--list", action="store_true", help="also every benign capture with an alert, not the three loudest"
+    )
     options = arguments.parse_args()
     labels = SHARED / "captures" / "labels.csv"
     if not labels.exists():
@@ -76,7 +80,9 @@ def main() -> None:
         told = Counter(sighting.threat[mine][alarms[mine]].tolist())
         is_benign = row["verdict"] == "benign"
         looks = _looks(capture.filter(alarms[mine]) if told else capture)
-        judged = Judged(row["path"], "" if is_benign else row["family"], capture.height, told, looks)
+        alerts = Counter(zip(looks, sighting.threat[mine][alarms[mine]], strict=True)) if told else Counter()
+        family = "" if is_benign else row["family"]
+        judged = Judged(row["path"], family, capture.height, told, Counter(looks), alerts)
         (benign if is_benign else families[row["family"]]).append(judged)
     _tell_families(families)
     _tell_benign(benign, whole=options.list)
@@ -96,8 +102,8 @@ def _read(labels: Path) -> tuple[list[dict[str, str]], list[pl.DataFrame]]:
     return rows, captures
 
 
-def _looks(features: pl.DataFrame) -> Counter[str]:
-    """Flows in words: transport or service, whether answered, and how the connection stood."""
+def _looks(features: pl.DataFrame) -> list[str]:
+    """Each flow in words: transport or service, whether answered, and how the connection stood."""
     spoken = pl.col("service").cast(pl.String)
     words = pl.concat_str(
         pl.when(spoken.is_in(["none", "unknown"])).then(pl.col("transport").cast(pl.String)).otherwise(spoken),
@@ -108,7 +114,7 @@ def _looks(features: pl.DataFrame) -> Counter[str]:
         .otherwise(pl.lit(" unanswered")),
         ignore_nulls=True,
     )
-    return Counter(features.select(words).to_series().to_list())
+    return features.select(words).to_series().to_list()
 
 
 def _named(counts: Counter[str], most: int = 3) -> str:
@@ -142,14 +148,27 @@ def _tell_families(families: dict[str, list[Judged]]) -> None:
 def _tell_benign(benign: list[Judged], *, whole: bool) -> None:
     flows = sum(capture.flows for capture in benign)
     alarmed = sum(capture.told.total() for capture in benign)
-    loud = sorted((capture for capture in benign if capture.told), key=lambda capture: -capture.told.total())
+    loud = [capture for capture in benign if capture.told]
     print(
         f"\nbenign: {alarmed:,} of {flows:,} flows alerted ({alarmed / max(flows, 1):.2%}), in {len(loud)} of "
-        f"{len(benign)} captures:\n"
+        f"{len(benign)} captures, by what these flows are:\n"
     )
-    print("| capture | flows | alerted | what these flows are |\n|---|---|---|---|")
-    for capture in loud if whole else loud[:15]:
-        print(f"| {Path(capture.path).name} | {capture.flows:,} | {_named(capture.told)} | {_named(capture.looks)} |")
+    names: dict[str, Counter[str]] = defaultdict(Counter)
+    places: dict[str, Counter[str]] = defaultdict(Counter)
+    for capture in loud:
+        for (look, threat), count in capture.alerts.items():
+            names[look][threat] += count
+            places[look][_short(capture.path)] += count
+    print("| flows | alerted | as | captures |\n|---|---|---|---|")
+    for look in sorted(names, key=lambda look: -names[look].total()):
+        told = ", ".join(f"{name} {count}" for name, count in names[look].most_common(None if whole else 3))
+        where = ", ".join(f"{name} {count}" for name, count in places[look].most_common(None if whole else 3))
+        print(f"| {look} | {names[look].total():,} | {told} | {where} |")
+
+
+def _short(path: str) -> str:
+    """A capture's name without what its collection puts before it."""
+    return Path(path).stem.replace("tests__cfgs__default__pcap__", "").replace("pcaps__", "")
 
 
 if __name__ == "__main__":

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import polars as pl
 import tomli_w
-from edges import capture_of
 from label import label_flows, read_truth
 
 from kshot.features import FeatureExtractor, fingerprint
@@ -26,10 +25,8 @@ from kshot.stream.metering import MeterOptions, meter
 HERE = Path(__file__).resolve().parent
 CONTENT = HERE.parent / "src" / "kshot" / "content"
 MOST_SHOTS = 100
-REFERENCE_ROWS = 8_000
+REFERENCE_ROWS = 16_000
 SEED = 0
-ONE_WAY = {"benign-302:one-way", "benign-303:one-way"}
-"""Of the reference's runs; a tap that hears one direction makes unanswered flows of harmless ones."""
 FOLDER = re.compile(r"(?<!\S)/\S*/")
 """Of a file on the machine where the range ran."""
 LABELS = ("label", "part", "tool")
@@ -37,15 +34,11 @@ ADDRESS = re.compile(r"\b\d{1,3}(?:\.\d{1,3}){3}\b")
 
 
 def labelled_features(run: Path) -> pl.DataFrame:
-    """Features of all flows of a run with its truth beside them; kept beside its capture for the next time.
-
-    `run` is its folder; with `:late` or `:one-way` behind it, what such a tap sees of the run.
-    """
-    capture = capture_of(run)
-    kept = capture.with_name(f"features-{capture.stem}-{fingerprint()}.parquet".replace("-capture", ""))
+    """Features of all flows of a run with its truth beside them; kept in the run's folder for the next time."""
+    kept = run / f"features-{fingerprint()}.parquet"
     if not kept.exists():
-        flows = pl.concat(list(meter([capture], MeterOptions())))
-        labels = label_flows(flows, read_truth(capture.with_name("truth.csv"))).select(LABELS)
+        flows = pl.concat(list(meter([run / "capture.pcap"], MeterOptions())))
+        labels = label_flows(flows, read_truth(run / "truth.csv")).select(LABELS)
         FeatureExtractor().transform(flows).hstack(labels).write_parquet(kept)
     return pl.read_parquet(kept)
 
@@ -100,8 +93,7 @@ def make_threat(name: str, told: dict[str, Any], out: Path, store: ThreatStore) 
     """Teach one threat, keep it, and write beside it where it came from and a page for people."""
     rng = np.random.default_rng(SEED)
     shots = shots_of([labelled_features(out / run) for run in told["teach"]], told, rng)
-    runs = sorted({run.partition(":")[0] for run in told["teach"]})
-    seconds = max((out / run / "truth.csv").stat().st_mtime for run in runs)
+    seconds = max((out / run / "truth.csv").stat().st_mtime for run in told["teach"])
     threat = teach(
         name,
         shots,
@@ -121,7 +113,7 @@ def make_threat(name: str, told: dict[str, Any], out: Path, store: ThreatStore) 
             "seed": int(run.rsplit("-", 1)[1]),
             "steps": [step for step in steps_of(out / run) if step.get("threat", name) in (*told["labels"], name)],
         }
-        for run in runs
+        for run in told["teach"]
     ]
     beside = {"tier": "packets", "drawn_with_seed": SEED, "provenance": provenance}
     path = folder / "threat.toml"
@@ -154,8 +146,7 @@ def make_reference(out: Path, folder: Path) -> pl.DataFrame:
     """Sample benign flows of the benign runs and of the teaching runs, as many of each as it has room for."""
     rng = np.random.default_rng(SEED)
     told = tomllib.loads((HERE / "threats.toml").read_text())
-    taught = {run.partition(":")[0] for threat in told.values() for run in threat["teach"]}
-    runs = sorted(taught | {path.name for path in out.glob("benign-*")} | ONE_WAY)
+    runs = sorted({run for threat in told.values() for run in threat["teach"]} | {p.name for p in out.glob("benign-*")})
     groups = [labelled_features(out / run).filter(pl.col("label") == "benign").drop(LABELS) for run in runs]
     groups.sort(key=len)
     picked, left = [], REFERENCE_ROWS

@@ -64,6 +64,14 @@ def test_what_is_of_no_kind_with_the_examples_is_silent(laboratory: Laboratory, 
     assert not sighting.alarms(0.001)[sighting.threat == "port-scan"].any()
 
 
+def test_a_name_is_borne_by_what_is_of_its_kind_only(laboratory: Laboratory, others: pl.DataFrame) -> None:
+    for name in NAMES:
+        shots = builtin_threat(name).shots[20:60]
+        sighting = laboratory.bench(others.columns).judge(shots)
+        assert set(sighting.threat) == {name}
+        assert sighting.alarms(0.001).mean() > 0.8
+
+
 def _records(features: pl.DataFrame) -> Records:
     frame = pl.DataFrame({"originator": ["10.0.0.1"] * features.height, "responder": ["10.0.0.2"] * features.height})
     return Records("flow", frame, features, Metering())

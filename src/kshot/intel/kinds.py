@@ -25,12 +25,12 @@ def is_of_kind(shots: pl.DataFrame, frame: pl.DataFrame) -> NDArray[np.bool_]:
     Numbers differ from network to network; that a connection was answered, spoke DNS or called back does not. Where
     hundreds of records of a stranger's network are rare by some number, this tells those that cannot be the threat.
     """
-    return are_of_kinds([shots], frame, np.zeros(frame.height, np.intp))
+    return are_of_kinds([shots], frame)[:, 0]
 
 
-def are_of_kinds(shots: Sequence[pl.DataFrame], frame: pl.DataFrame, of: NDArray[np.intp]) -> NDArray[np.bool_]:
-    """(n,) the same, row i of `frame` asked of `shots[of[i]]`; all of them have the same columns."""
-    good = np.ones(frame.height, bool)
+def are_of_kinds(shots: Sequence[pl.DataFrame], frame: pl.DataFrame) -> NDArray[np.bool_]:
+    """(n, T) the same of each of T frames of shots, which all have the same columns."""
+    good = np.ones((len(shots), frame.height), bool)
     taught, threat = pl.concat(shots), np.repeat(np.arange(len(shots)), [len(rows) for rows in shots])
     for name, dtype in taught.schema.items():
         if (dtype != pl.Boolean and not isinstance(dtype, pl.Enum)) or name in LAYOUT or name not in frame.columns:
@@ -39,8 +39,8 @@ def are_of_kinds(shots: Sequence[pl.DataFrame], frame: pl.DataFrame, of: NDArray
         code = words.cast(pl.Enum(words.unique())).to_physical().to_numpy()
         shown = np.zeros((len(shots), int(code.max()) + 1), bool)
         shown[threat, code[: len(threat)]] = True
-        good &= shown[of, code[len(threat) :]]
-    return good
+        good &= shown[:, code[len(threat) :]]
+    return good.T
 
 
 def _plain(values: pl.Series) -> pl.Series:

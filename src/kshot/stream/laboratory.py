@@ -24,9 +24,9 @@ Floats = NDArray[np.float64]
 _TREES = 400
 _REFERENCE = 1_000
 """Fewer than where the user's own reference calibrates: nothing here is worth the last digit."""
-_LOUDEST = 2
-"""Of the benign records that would bear a threat's name, the loudest may be as odd as an attack: a greatest value is no
-measure, the second greatest is the least rate that is used."""
+_EACH = 0.0004
+"""Share of the benign records that may bear a name and alarm, at least: the loudest few may be as odd as an attack, and a
+greatest value is no measure."""
 _HISTORY = tuple(column.name for column in HISTORY_COLUMNS)
 _SIGNS_OF_HISTORY = ("orig_peers_100", "resp_peers_100")
 
@@ -197,7 +197,7 @@ class _Stand:
         self._panel = Panel(self._names, detector)
         self._unseen = int(unseen)
         self._least = len(self._names) / (unseen + 1.0)
-        self.attainable = _LOUDEST * self._least
+        self.attainable = max(_EACH * len(self._names), self._least)
         score, best = np.array(benign).reshape(2, -1)
         self._benign = [np.sort(score[best == number]) for number in range(len(self._names))]
 
