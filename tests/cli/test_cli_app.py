@@ -73,6 +73,7 @@ SURFACE = {
         """--benign --captures --data --drop --jobs --k --label --learners --output --protocol --quiet --report --seeds
         --set --split --table --weights -q""".split()
     ),
+    "config check": [],
     "demo": ["--open", "--output"],
     "doctor": ["--warm"],
     "train": sorted(
@@ -83,6 +84,7 @@ SURFACE = {
     "watch": sorted(
         [
             *METER,
+            "--config",
             "--fanout-group",
             "--interface",
             "--no-early",

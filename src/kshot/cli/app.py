@@ -12,6 +12,7 @@ import typer
 from kshot import __version__
 from kshot.cli import (
     bench,
+    config,
     data,
     demo,
     doctor,
@@ -46,6 +47,7 @@ app.command("scan")(scan.scan)
 app.command("watch")(watch.watch)
 app.add_typer(suppressing.ALERTS, name="alerts")
 app.add_typer(reference.app, name="reference")
+app.add_typer(config.app, name="config")
 app.command("explain")(explain.explain)
 app.add_typer(threats.app, name="threats")
 app.add_typer(data.app, name="data")

@@ -39,13 +39,16 @@ class Lessons:
         self._labels = LabelStore(kept)
         self._meter = meter
         self._log = log
-        self._options = ScanOptions(false_alarm_rate=false_alarm_rate, alerts_per_day=alerts_per_day)
+        self._options = ScanOptions(alerts_per_day=alerts_per_day)
         self._reads = 0
         self._fitted: tuple[object, StandingDetector] | None = None
-        self.read(names, reference)
+        self._before: dict[str, Any] | None = None
+        self.read(names, reference, false_alarm_rate)
 
-    def read(self, names: list[str], reference: list[str] | None) -> None:
+    def read(self, names: list[str], reference: list[str] | None, false_alarm_rate: float | None) -> None:
         """Read threats and reference; where that fails the old ones stay. Raises as the constructor."""
+        from dataclasses import replace
+
         from kshot.cli.reference import read_reference
         from kshot.cli.scan import load_threats
         from kshot.errors import UserError
@@ -61,7 +64,9 @@ class Lessons:
             if new:
                 told = f"the reference was learned before {', '.join(new)} was taught, and may hold its records"
                 self._log("note", what=told)
+        self._before = dict(self.__dict__) if self._fitted is not None else None
         self._threats, self._laboratory, self._site = threats, laboratory, site
+        self._options = replace(self._options, false_alarm_rate=false_alarm_rate)
         self._reads += 1
 
     @property
@@ -80,9 +85,27 @@ class Lessons:
     def fit(self, columns: Sequence[str], fresh: pl.DataFrame | None = None) -> StandingDetector:
         """Fit a detector; with `fresh`, features of late records, on these in the place of the reference.
 
+        Where what was read last does not fit, what was read before goes on, and that is logged.
+
         Raises:
             UserError: no threat fits, or there is nothing to calibrate on.
         """
+        from kshot.errors import UserError
+
+        try:
+            return self._fit(columns, fresh)
+        except UserError as error:
+            if self._before is None:
+                raise
+            self._threats, self._laboratory, self._site = (
+                self._before[name] for name in ("_threats", "_laboratory", "_site")
+            )
+            self._options, self._before = self._before["_options"], None
+            self._reads += 1
+            self._log("reload_refused", why=str(error), effect="what was read before goes on")
+            return self._fit(columns, fresh)
+
+    def _fit(self, columns: Sequence[str], fresh: pl.DataFrame | None) -> StandingDetector:
         from dataclasses import replace
 
         from kshot.stream.standing import StandingDetector, Teaching

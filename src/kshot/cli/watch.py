@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from kshot.cli import flags, live
+from kshot.cli.config import apply_config
 
 if TYPE_CHECKING:
     from kshot.records.kept import KeptAlert
@@ -41,6 +42,7 @@ Store = Annotated[
 
 
 def watch(
+    context: typer.Context,
     stdin: Annotated[
         str | None, typer.Argument(metavar="[-]", help="Follow JSON lines on standard input.", show_default=False)
     ] = None,
@@ -60,6 +62,17 @@ def watch(
     ring: live.Ring = 128,
     fanout_group: live.FanoutGroup = None,
     no_early: live.NoEarly = False,
+    config_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--config",
+            metavar="FILE",
+            is_eager=True,
+            callback=apply_config,
+            help="Take what no flag says from this file (kshot config check FILE); read anew on HUP.",
+            rich_help_panel=_OPERATION,
+        ),
+    ] = None,
     threats: flags.Threats = None,
     reference: Annotated[
         list[str] | None,
@@ -161,6 +174,7 @@ def watch(
     # Before anything starts threads, which would keep the rights that are dropped here.
     packets = live.packet_socket(interface) if interface is not None else None
 
+    from kshot.cli.reloading import Reload, on_hangup
     from kshot.cli.retention import retention
     from kshot.cli.teaching import Lessons
     from kshot.features import columns_for_tier
@@ -221,7 +235,12 @@ def watch(
                 rehearsal=made_flows() if interface is not None else None,
             )
             watch.prepare()
-            with _signals(watch), _side_jobs(watch, stats, address), retention(kept, keep_alerts, _log):
+            with (
+                _signals(watch),
+                _side_jobs(watch, stats, address),
+                retention(kept, keep_alerts, _log),
+                on_hangup(Reload(context, config_file, lessons, _log)),
+            ):
                 print("ready", flush=True)  # noqa: T201
                 watch.run(duration)
         _log("stopped", **{name: watch.stats()[name] for name in ("records", "alerts", "flows_shed")})
