@@ -25,8 +25,8 @@ _TREES = 400
 _REFERENCE = 1_000
 """Fewer than where the user's own reference calibrates: nothing here is worth the last digit."""
 _EACH = 0.0004
-"""Share of the benign records that may bear a name and alarm, at least: the loudest few may be as odd as an attack, and a
-greatest value is no measure."""
+"""Share of the benign records that may bear a name and alarm, at least: the loudest few may be as odd as an attack, and
+a greatest value is no measure."""
 _HISTORY = tuple(column.name for column in HISTORY_COLUMNS)
 _SIGNS_OF_HISTORY = ("orig_peers_100", "resp_peers_100")
 
@@ -242,9 +242,10 @@ class _Stand:
         """
         surprises = detector.judge(settled, unknown=False).surprises
         of_kind = are_of_kinds(self._shots, settled)
+        is_any = np.asarray(of_kind.any(1))
         # Of no kind with any: named by all of them, and silent.
-        surprises = np.where(of_kind | ~of_kind.any(1, keepdims=True), surprises, -np.inf)
-        return surprises.argmax(1), surprises.max(1), of_kind.any(1)
+        surprises = np.where(of_kind | ~is_any[:, None], surprises, -np.inf)
+        return surprises.argmax(1), surprises.max(1), is_any
 
     def case(self, features: pl.DataFrame, rate: float, top: int = 3) -> Explanation:
         def alarms(rows: pl.DataFrame) -> tuple[Floats, NDArray[np.bool_]]:
