@@ -1,4 +1,4 @@
-"""The live watch on a wire of its own: packets lost, flows judged, seconds from an attack to its alert; needs root.
+"""The live watch on a wire of its own: packets lost, flows judged, seconds to an alert; needs root.
 
     python -m benchmarks.live [--seconds 20] [--rate 500000] [load flood alert nfstream ...]
 

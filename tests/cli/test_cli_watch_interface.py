@@ -1,4 +1,4 @@
-"""kshot watch --interface and kshot flows --interface as used: rights, INT, exact counts, an interface that goes."""
+"""kshot watch and kshot flows on an interface: rights, INT, exact counts, an interface that goes."""
 
 from __future__ import annotations
 
