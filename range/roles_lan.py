@@ -1,4 +1,4 @@
-"""What any local network hums: leases, names, agents and portmappers asked over UDP, answered or in vain."""
+"""What local networks hum: leases, names and agents asked over UDP."""
 
 from __future__ import annotations
 
