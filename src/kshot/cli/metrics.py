@@ -9,7 +9,19 @@ from typing import Any
 from kshot.errors import OutputError
 
 _STATES = frozenset(
-    ("alerts_open", "queued", "lag_bytes", "lag_seconds", "adapt_seconds", "uptime_seconds", "records", "batches")
+    (
+        "drift",
+        "drift_log10_wealth",
+        "alarm_rate",
+        "alerts_open",
+        "queued",
+        "lag_bytes",
+        "lag_seconds",
+        "adapt_seconds",
+        "uptime_seconds",
+        "records",
+        "batches",
+    )
 )
 """Statistics that may fall, or are not counted from the start of the process: gauges; the rest are counters."""
 _TIMEOUT_SECONDS = 5.0

@@ -21,20 +21,19 @@ LOUD = 0.05
 _TREES = 150
 _REFERENCE = 300
 """Benign records beside the look-alikes: they give the scale, and an answer within a second."""
-_MARGIN = 0.0
-"""By how much a record must be more like the look-alikes than like the shots, in log-odds."""
-_NEARER_THAN = 3.0
-"""A look-alike is at most so many times as far from the nearest one as these are from each other."""
+_AS_FAR = 1.25
+"""A look-alike is at most so many times as far from the nearest record of a label as these are from each other: of ten
+records, the farthest is exceeded by one new record in eleven (Papadopoulos 2008), with this by fewer."""
 
 
 class Taught:
-    """What labels say: `threats` with more shots than before, `look_alikes` by the name of the threat they are not."""
+    """What labels say: `threats` with more shots than before, records of `look_alikes` by the threat they are not."""
 
     def __init__(self, known: Mapping[str, Threat], labels: Sequence[Label], schema: Mapping[str, pl.DataType]) -> None:
         """`known`: threats on the columns of `schema`, by name. Labels stand in the order in which they were given."""
         self.notes: list[str] = []
         """A line for each label that is left out."""
-        self.look_alikes: dict[str, pl.DataFrame] = {}
+        self.look_alikes: dict[str, list[pl.DataFrame]] = {}
         found: dict[str, Threat] = {}
         for label in labels:
             name = label.threat
@@ -50,8 +49,7 @@ class Taught:
                 found[name] = Threat(name, shots, "flow", fingerprint()) if old is None else replace(old, shots=shots)
                 continue
             else:
-                both = [self.look_alikes[name], rows] if name in self.look_alikes else [rows]
-                self.look_alikes[name] = pl.concat(both).unique(maintain_order=True, keep="first")
+                self.look_alikes.setdefault(name, []).append(rows)
                 continue
             self.notes.append(f"the label of alert {label.alert} {why}; it is left out")
         self.threats = list(found.values())
@@ -69,34 +67,41 @@ def _rows(label: Label, columns: Mapping[str, pl.DataType]) -> pl.DataFrame:
 class LookAlike:
     """Tells a threat from what analysts called harmless, for records that would alarm as that threat."""
 
-    def __init__(self, shots: pl.DataFrame, harmless: pl.DataFrame, reference: pl.DataFrame, random_state: int) -> None:
-        """Learn from the threat's shots, the harmless records and normal ones; all of the same columns."""
+    def __init__(
+        self, shots: pl.DataFrame, harmless: Sequence[pl.DataFrame], reference: pl.DataFrame, random_state: int
+    ) -> None:
+        """Learn from the threat's shots, harmless records by label, and normal ones; all of the same columns."""
         rng = np.random.default_rng(random_state)
         at = np.sort(rng.permutation(reference.height)[:_REFERENCE])
         self._reference = reference[at.tolist()]
-        told = {"shots": settle(shots, self._reference), "harmless": settle(harmless, self._reference)}
+        whole = pl.concat(harmless)
+        told = {"shots": settle(shots, self._reference), "harmless": settle(whole, self._reference)}
         support, labels = stack(told, settle(self._reference, self._reference), shots.columns)
         self._columns = shots.columns
         self._detector = Detector(support, labels, rng, n_trees=_TREES, max_reference=_REFERENCE)
-        self._places = self._detector.model.gauss(told["harmless"].select(support.columns))
-        self._spread = _spread(self._places)
+        places = self._detector.model.gauss(told["harmless"].select(support.columns))
+        cuts = np.cumsum([len(rows) for rows in harmless])[:-1]
+        self._labels = [(part, _AS_FAR * _farthest(part)) for part in np.split(places, cuts)]
 
     def is_harmless(self, features: pl.DataFrame) -> NDArray[np.bool_]:
-        """(n,) which records are more like the harmless ones than like the shots, and near them."""
+        """(n,) which records are more like the harmless ones than like the shots, and as near to those of a label."""
         if not features.height:
             return np.zeros(0, bool)
         rows = settle(features.select(self._columns), self._reference)
         likeness = self._detector.judge(rows, unknown=False).likeness
         places = self._detector.model.gauss(rows.select(self._detector.support.columns))
-        near = np.sqrt(((places[:, None, :] - self._places[None, :, :]) ** 2).sum(2)).min(1)
-        return np.asarray((likeness[:, 1] - likeness[:, 0] > _MARGIN) & (near <= _NEARER_THAN * self._spread))
+        near = [_distances(places, label).min(1) <= allowed for label, allowed in self._labels]
+        return np.asarray((likeness[:, 1] > likeness[:, 0]) & np.any(near, axis=0))
 
 
-def _spread(places: NDArray[np.float64]) -> float:
-    """How far harmless records are from their nearest, at most; of a single one nothing is known, and any is near."""
+def _distances(rows: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.asarray(np.sqrt(((rows[:, None, :] - others[None, :, :]) ** 2).sum(2)))
+
+
+def _farthest(places: NDArray[np.float64]) -> float:
+    """How far a record of a label is from its nearest, at most; of a single one nothing is known, and any is near."""
     if len(places) < 2:
         return float("inf")
-    far = np.sqrt(((places[:, None, :] - places[None, :, :]) ** 2).sum(2))
+    far = _distances(places, places)
     np.fill_diagonal(far, np.inf)
-    nearest = far.min(1)
-    return float(max(nearest.max(), np.median(np.where(np.isinf(far), 0.0, far).max(1)) / _NEARER_THAN))
+    return float(far.min(1).max())

@@ -78,8 +78,8 @@ def _harmless(
     muted, smaller = [], []
     if label.threat in known and label.threat in taught.look_alikes:
         columns = [name for name in benign.columns if name in known[label.threat].shots.columns]
-        frames = (known[label.threat].shots, taught.look_alikes[label.threat], benign)
-        shots, harmless, normal = (frame.select(columns) for frame in frames)
+        frames = (known[label.threat].shots, benign, *taught.look_alikes[label.threat])
+        shots, normal, *harmless = (frame.select(columns) for frame in frames)
         look_alike = LookAlike(shots, harmless, normal, 0)
         for alert in alerts:
             rows = _rows(alert, columns) if alert.threat == label.threat else pl.DataFrame()

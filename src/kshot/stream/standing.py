@@ -156,7 +156,7 @@ class StandingDetector:
                 self.notes.append(f"threat {name}, which labels are about, is not looked for")
                 continue
             columns = [column for column in shots[name].shots.columns if column in self._benign.columns]
-            mine, theirs, normal = (frame.select(columns) for frame in (shots[name].shots, harmless, self._benign))
+            mine, normal, *theirs = (frame.select(columns) for frame in (shots[name].shots, self._benign, *harmless))
             look_alikes[name] = LookAlike(mine, theirs, normal, seed)
         if self.calibrated == "site":
             groups = [*self._groups, *(_Group(group, self._benign, seed, quick=True) for group in anew)]
