@@ -1,4 +1,4 @@
-"""Three benign look-alikes of a threat, labelled once each: their false alarms before and after, and what recall costs.
+"""Three benign look-alikes of a threat, one label each: what that silences and what recall costs.
 
 Takes a folder of the range's runs (range/run). A finding run that holds a threat is watched, with half of its benign
 flows as reference. Three look-alikes are made of flows of the run that the threat was taught from, which are no shots:

@@ -1,4 +1,4 @@
-"""A configuration: file under environment under flags, one line a mistake, read anew on HUP or refused."""
+"""A configuration: file under environment under flags, a line a mistake, HUP reads it anew."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""A watch in its own process, to be killed: watch_child.py EVE DATABASE BATCH [--until-idle] [--say-failures].
+"""A watch in its own process, to be killed.
+
+watch_child.py EVE DATABASE BATCH [--until-idle] [--say-failures] [--again]
 
 With --again it stays, forks a watch for each line on its standard input, and says "gone" when that one was killed: a
 process forked is a process of its own, and need not import everything once more.

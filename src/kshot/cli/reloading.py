@@ -1,4 +1,4 @@
-"""HUP: threats, reference and rate are read anew; what is bad is refused and said, and the old goes on."""
+"""HUP: threats, reference and rate are read anew, or refused while the old goes on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What kshot watch is told by a file or the environment; flags go before the environment, and that before the file."""
+"""What a file and the environment tell kshot watch, checked key by key."""
 
 from __future__ import annotations
 

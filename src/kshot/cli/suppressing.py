@@ -1,4 +1,4 @@
-"""`kshot alerts suppress`, `suppressions`, `unsuppress` and `purge`: what nobody wants to hear of, or to keep."""
+"""`kshot alerts suppress`, `suppressions`, `unsuppress`, `purge`: what not to hear of, or to keep."""
 
 from __future__ import annotations
 

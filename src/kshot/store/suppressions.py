@@ -1,4 +1,4 @@
-"""What analysts do not want to hear of: scope, expiry, marks on the alerts of the past, and the way back."""
+"""What analysts do not want to hear of: scope, expiry, marks on past alerts, and the way back."""
 
 from __future__ import annotations
 

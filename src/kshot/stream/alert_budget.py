@@ -1,4 +1,4 @@
-"""A promise of alerts a day, kept while traffic changes: the threshold follows the alerts that would have been."""
+"""A promise of alerts a day: the threshold follows the alerts that would have been."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Keeps a watch's promise while its traffic changes: drift told, the alert budget held, the reference renewed."""
+"""While traffic changes: drift is told, the alert budget held, the reference renewed."""
 
 from __future__ import annotations
 
