@@ -1,4 +1,4 @@
-"""Made-up shots that trees see beside the real ones: input columns stay whole, rows are the tree's own."""
+"""Made-up shots that trees see beside the real ones: columns stay whole, rows are the tree's own."""
 
 import numpy as np
 from hypothesis import given
