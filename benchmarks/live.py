@@ -29,7 +29,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.wire import FAR, Frames, Sender, Wire, why_not
+from benchmarks.veth import FAR, Frames, Sender, Wire, why_not
 
 CAPTURES = Path(__file__).resolve().parents[1] / "src/kshot/content/captures"
 _HEAD = b"\x02\0\0\0\0\2\x02\0\0\0\0\1\x08\0"

@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 pytest.importorskip("sqlalchemy", reason="the store needs pip install 'kshot[watch]'")
 
-from benchmarks.wire import FAR, Frames, Wire, why_not
+from benchmarks.veth import FAR, Frames, Wire, why_not
 
 WHY_NOT = why_not()
 pytestmark = pytest.mark.skipif(bool(WHY_NOT), reason=WHY_NOT or "a wire can be made")

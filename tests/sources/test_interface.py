@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from benchmarks.wire import FAR, NEAR, Frames, Wire, why_not
+from benchmarks.veth import FAR, NEAR, Frames, Wire, why_not
 
 from kshot.errors import InputError
 from kshot.sources.interface import SNAP_BYTES, LiveInterface

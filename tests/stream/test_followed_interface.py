@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from benchmarks.load import Frame, pcap
 from benchmarks.traffic import Traffic, Tunnel, office, tunnel
-from benchmarks.wire import FAR, Frames, Wire, why_not
+from benchmarks.veth import FAR, Frames, Wire, why_not
 
 from kshot.features import FeatureExtractor, columns_for_tier
 from kshot.records.columns import Tier

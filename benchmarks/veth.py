@@ -1,6 +1,6 @@
 """A wire of our own: two virtual interfaces in a network namespace, and who sends on it; needs root.
 
-python -m benchmarks.wire SECONDS RATE CAPTURE    (inside such a namespace: send it on "near", over and over)
+python -m benchmarks.veth SECONDS RATE CAPTURE    (inside such a namespace: send it on "near", over and over)
 """
 
 from __future__ import annotations
