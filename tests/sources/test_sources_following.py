@@ -24,6 +24,7 @@ from kshot.sources.followed_logs import EveFile, ZeekFolder
 from kshot.sources.following import FollowedSource
 from kshot.sources.standard_input import FLOW_LINE_SCHEMA, StandardInput
 from kshot.sources.suricata import read_suricata
+from kshot.sources.tail import Tail
 from kshot.sources.zeek import read_zeek
 
 CONN: dict[str, Any] = {
@@ -358,3 +359,25 @@ def test_lines_of_something_else_are_refused(piped: tuple[int, int]) -> None:
     source.resume(None)
     with pytest.raises(InputError, match="its first line is no EVE event"):
         source.read()
+
+
+def test_a_file_that_rotates_while_the_next_one_is_looked_for_is_not_passed_over(tmp_path: Path) -> None:
+    path = tmp_path / "eve.json"
+
+    class Archive(type(tmp_path)):  # type: ignore[misc]
+        """A folder in whose listing, after that of the log's own, time enough passes for a rotation."""
+
+        def iterdir(self) -> Iterator[Path]:
+            if path.read_text() == "second\n":
+                path.rename(tmp_path / "eve.json.2")
+                path.write_text("third\n")
+            return iter(())
+
+    tail = Tail(path, archives=lambda: [Archive(tmp_path)], settle_seconds=0.0)
+    path.write_text("first\n")
+    given = [tail.read()]
+    path.rename(tmp_path / "eve.json.1")
+    path.write_text("second\n")
+    given += [tail.read() for _ in range(4)]
+    tail.close()
+    assert [chunk.data for chunk in given if chunk] == [b"first\n", b"second\n", b"third\n"]

@@ -10,7 +10,7 @@ from kshot.records.columns import Tier
 from kshot.store import builtin_names, builtin_reference, builtin_threat, builtin_threats
 from kshot.store.builtin import CONTENT
 
-_MOST_BYTES = 3_000_000
+_MOST_BYTES = 4_000_000
 
 
 def test_at_least_twelve_threats_ship() -> None:

@@ -164,10 +164,10 @@ class Tail:
         for _ in range(_MOST_DONE):
             at = self._open
             if at is None:
-                at = _opened(self.path)
+                self._open_next()
+                at = self._open
                 if at is None:
                     return None
-                self._take(at, 0, ("", 0))
             if self._was_cut(at):
                 self._go_on_in_copy(at)
                 continue
@@ -258,17 +258,27 @@ class Tail:
         return None
 
     def _open_next(self) -> None:
-        """Open the first file that rotation left behind after the last one read; else `path` comes next."""
-        for path in self._siblings():
-            if _modified_of(path) < self._ended or _inode(path) == _inode(self.path):
-                continue
-            start = _head(path)
-            if start is None or (digest(start, len(start)), len(start)) in self._done:
-                continue
-            opened = _opened(path)
-            if opened is not None:
+        """Open the first file that rotation left behind after the last one read, else `path`; `path` to begin with."""
+        for _ in range(_MOST_DONE):
+            current = _inode(self.path)
+            for path in self._siblings() if self._done else ():
+                if _modified_of(path) < self._ended or _inode(path) == current:
+                    continue
+                start = _head(path)
+                if start is None or (digest(start, len(start)), len(start)) in self._done:
+                    continue
+                opened = _opened(path)
+                if opened is not None:
+                    self._take(opened, 0, ("", 0))
+                    return
+            opened = _opened(self.path)
+            if opened is None:
+                return
+            if _inode(self.path) == current and (opened.inode == (current or (0, 0))[1] or opened.file is None):
                 self._take(opened, 0, ("", 0))
                 return
+            # It was rotated away while we looked: it is one of the files left behind now.
+            opened.close()
 
     def _siblings(self) -> list[Path]:
         """Rotated files, those written last at the end."""
