@@ -198,6 +198,7 @@ def main() -> int:
     parser.add_argument("--methods", default="et,rf,lr,anomaly,kshot")
     parser.add_argument("--k", type=int, nargs="+", default=[1, 5, 10])
     parser.add_argument("--reps", type=int, default=2)
+    parser.add_argument("--first", type=int, default=1, help="report repetitions from this one on, counted from 1")
     parser.add_argument("--split", nargs="*", default=[*SPLITS], help="none: only report the checkpoint")
     parser.add_argument("--checkpoint", type=Path, help="folder that keeps what was measured; taken up again")
     parser.add_argument("--output", type=Path)
@@ -212,7 +213,8 @@ def main() -> int:
     def write() -> None:
         rest = [split for split in SPLITS if split not in measured]
         others = [Rows(args.checkpoint, split, names) for split in rest] if args.checkpoint else []
-        rows = [row for part in [*measured.values(), *others] for row in part.rows]
+        all_rows = [row for part in [*measured.values(), *others] for row in part.rows]
+        rows = [row for row in all_rows if int(str(row["rep"])) >= args.first - 1]
         text = report(script, pl.DataFrame(rows, infer_schema_length=None)) if rows else "nothing measured\n"
         if args.output:
             args.output.write_text(text)
