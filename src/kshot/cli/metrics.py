@@ -1,12 +1,17 @@
-"""Serves a watch's statistics: /metrics in Prometheus' text format, /healthz for whoever restarts it."""
+"""A watch's statistics, written to a file and served: /metrics for Prometheus, /healthz."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import json
+import os
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
-from kshot.errors import OutputError
+from kshot.errors import OutputError, UserError
 
 _STATES = frozenset(
     (
@@ -25,6 +30,7 @@ _STATES = frozenset(
 )
 """Statistics that may fall, or are not counted from the start of the process: gauges; the rest are counters."""
 _TIMEOUT_SECONDS = 5.0
+_WRITE_SECONDS = 5.0
 
 
 def metrics_text(stats: Mapping[str, Any]) -> str:
@@ -89,3 +95,58 @@ def serve_metrics(stats: Callable[[], Mapping[str, Any]], host: str, port: int) 
         return Server((host, port), Handler)
     except OSError as error:
         raise OutputError(f"--metrics {host}:{port}: {error.strerror or error}; choose another port") from error
+
+
+@contextmanager
+def side_jobs(
+    stats: Callable[[], Mapping[str, Any]], file: Path | None, address: tuple[str, int] | None, log: Callable[..., None]
+) -> Iterator[None]:
+    """Write `stats` to a file now and then, and serve them, while a watch runs."""
+    over = threading.Event()
+    threads = []
+    if file is not None:
+        _write(stats(), file)
+        threads.append(threading.Thread(target=_keep_writing, args=(stats, file, log, over), daemon=True))
+    server = None
+    if address is not None:
+        server = serve_metrics(stats, *address)
+        log("serving", host=address[0], port=server.server_address[1])
+        threads.append(threading.Thread(target=server.serve_forever, daemon=True))
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        if server is not None:
+            server.shutdown()
+            server.server_close()
+        for thread in threads:
+            thread.join(5.0)
+        if file is not None:
+            _write(stats(), file)
+
+
+def _keep_writing(
+    stats: Callable[[], Mapping[str, Any]], file: Path, log: Callable[..., None], over: threading.Event
+) -> None:
+    while not over.wait(_WRITE_SECONDS):
+        try:
+            _write(stats(), file)
+        except OutputError as error:
+            log("stats_failed", why=str(error))
+
+
+def _write(stats: Mapping[str, Any], file: Path) -> None:
+    from kshot.store import whole_file
+
+    with whole_file(file) as whole:
+        whole.path.write_text(json.dumps(stats) + os.linesep)
+
+
+def address_of(told: str) -> tuple[str, int]:
+    """Host and port of `--metrics`. Raises `UserError`."""
+    host, _, port = told.rpartition(":")
+    if not port.isdigit() or int(port) > 65_535:
+        raise UserError(f"--metrics {told!r} is no [HOST:]PORT; give a port such as 9109")
+    return host.strip("[]") or "127.0.0.1", int(port)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import json
-import os
 import signal
 import sys
 import threading
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
     from kshot.stream.watching import Watch
 
 _SOURCE, _OPERATION = "Source (one of these)", "Operation"
-_STATS_SECONDS = 5.0
 
 Store = Annotated[
     str | None,
@@ -174,6 +172,7 @@ def watch(
     # Before anything starts threads, which would keep the rights that are dropped here.
     packets = live.packet_socket(interface) if interface is not None else None
 
+    from kshot.cli.metrics import address_of, side_jobs
     from kshot.cli.reloading import Reload, on_hangup
     from kshot.cli.retention import retention
     from kshot.cli.teaching import Lessons
@@ -209,7 +208,7 @@ def watch(
         rest, queue = followed.rest, PieceQueue(policy="shed", thin=without_lone)
     else:
         source = _source(zeek, eve, captures, meter_options)
-    address = _address(metrics) if metrics is not None else None
+    address = address_of(metrics) if metrics is not None else None
     kept = AlertStore(store or default_url(kshot_home()))
     try:
         lessons = Lessons(
@@ -237,7 +236,7 @@ def watch(
             watch.prepare()
             with (
                 _signals(watch),
-                _side_jobs(watch, stats, address),
+                side_jobs(watch.stats, stats, address, _log),
                 retention(kept, keep_alerts, _log),
                 on_hangup(Reload(context, config_file, lessons, _log)),
             ):
@@ -332,59 +331,3 @@ def _signals(watch: Watch) -> Iterator[None]:
     finally:
         for number, handler in old.items():
             signal.signal(number, handler)
-
-
-@contextmanager
-def _side_jobs(watch: Watch, stats: Path | None, address: tuple[str, int] | None) -> Iterator[None]:
-    """Write the statistics now and then, and serve them, while the watch runs."""
-    over = threading.Event()
-    threads = []
-    if stats is not None:
-        _write_stats(watch, stats)
-        threads.append(threading.Thread(target=_keep_stats, args=(watch, stats, over), daemon=True))
-    server = None
-    if address is not None:
-        from kshot.cli.metrics import serve_metrics
-
-        server = serve_metrics(watch.stats, *address)
-        _log("serving", host=address[0], port=server.server_address[1])
-        threads.append(threading.Thread(target=server.serve_forever, daemon=True))
-    for thread in threads:
-        thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        if server is not None:
-            server.shutdown()
-            server.server_close()
-        for thread in threads:
-            thread.join(5.0)
-        if stats is not None:
-            _write_stats(watch, stats)
-
-
-def _keep_stats(watch: Watch, stats: Path, over: threading.Event) -> None:
-    from kshot.errors import OutputError
-
-    while not over.wait(_STATS_SECONDS):
-        try:
-            _write_stats(watch, stats)
-        except OutputError as error:
-            _log("stats_failed", why=str(error))
-
-
-def _write_stats(watch: Watch, stats: Path) -> None:
-    from kshot.store import whole_file
-
-    with whole_file(stats) as whole:
-        whole.path.write_text(json.dumps(watch.stats()) + os.linesep)
-
-
-def _address(told: str) -> tuple[str, int]:
-    from kshot.errors import UserError
-
-    host, _, port = told.rpartition(":")
-    if not port.isdigit() or int(port) > 65_535:
-        raise UserError(f"--metrics {told!r} is no [HOST:]PORT; give a port such as 9109")
-    return host.strip("[]") or "127.0.0.1", int(port)

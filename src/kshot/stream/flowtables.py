@@ -6,6 +6,7 @@ import polars as pl
 from polars.exceptions import PolarsError
 
 from kshot.records.flows import FLOW_SCHEMA
+from kshot.sources.standard_input import FLOW_LINE_SCHEMA
 
 
 def as_flows(table: pl.DataFrame) -> pl.DataFrame | None:
@@ -32,3 +33,15 @@ def _typed(found: pl.DataType, name: str, wanted: pl.DataType) -> pl.Expr:
     if isinstance(wanted, pl.Datetime) and found == pl.String:
         return column.str.to_datetime("%Y-%m-%dT%H:%M:%S%.fZ", time_unit="ns").dt.replace_time_zone("UTC")
     return column.cast(wanted)
+
+
+def whole_flows(frame: pl.DataFrame) -> pl.DataFrame:
+    """Flows of our own JSON lines in their types, without those that say nonsense; others are so already."""
+    if dict(frame.schema) != FLOW_LINE_SCHEMA:
+        return frame
+    whole = as_flows(frame)
+    if whole is not None:
+        return whole
+    # One row that says nonsense must not take its neighbours with it.
+    rows = [flow for row in range(frame.height) if (flow := as_flows(frame[row])) is not None]
+    return pl.concat([pl.DataFrame(schema=FLOW_SCHEMA), *rows])

@@ -14,17 +14,16 @@ import polars as pl
 
 from kshot.errors import OutputError
 from kshot.features import FeatureExtractor, fingerprint
-from kshot.records.flows import FLOW_SCHEMA
 from kshot.records.kept import KeptAlert
 from kshot.records.streams import Bookmark, Piece
 from kshot.sources.following import FollowedSource
-from kshot.sources.standard_input import FLOW_LINE_SCHEMA
 from kshot.store.alerts import AlertStore, Progress, Resumed
 from kshot.stream.batching import BATCH_SECONDS, MOST_BATCH_RECORDS, PieceQueue
 from kshot.stream.early import EarlyVerdicts
-from kshot.stream.flowtables import as_flows
+from kshot.stream.flowtables import whole_flows
 from kshot.stream.growing import GrowingAlerts, GrowingOptions, alarms_of
 from kshot.stream.remembering import RememberingExtractor, journal_entry
+from kshot.stream.showing import shown
 from kshot.stream.standing import StandingDetector, Verdicts
 from kshot.stream.steering import Steering
 
@@ -34,13 +33,6 @@ _RETRY_SECONDS = (0.2, 1.0, 5.0)
 """Between tries to write to a store that fails; the last for as long as it does."""
 _MOST_JOURNAL_BYTES = 32 << 20
 _MOST_JOURNAL_BATCHES = 256
-_FACTS = (
-    "first_time", "last_time", "originator", "orig_port", "responder", "resp_port", "protocol", "conn_state",
-    "community_id", "orig_packets", "resp_packets", "orig_bytes", "resp_bytes", "log_uid", "log_service",
-    "log_dns_query", "log_http_method", "log_http_host", "log_http_uri", "log_http_user_agent", "log_tls_sni",
-)  # fmt: skip
-"""What people see of a record behind an alert."""
-
 Log = Callable[..., None]
 """Called with the name of what happened, and facts by keyword."""
 
@@ -202,7 +194,7 @@ class Watch:
 
     def _judge(self, pieces: Sequence[Piece]) -> None:
         """Judge a batch and commit it."""
-        flows = [_flows(piece.frame) for piece in pieces if piece.frame.height]
+        flows = [whole_flows(piece.frame) for piece in pieces if piece.frame.height]
         open_ones = [piece.early for piece in pieces if piece.early is not None]
         last = pieces[-1].bookmark
         if open_ones:
@@ -257,7 +249,7 @@ class Watch:
             fingerprint=fingerprint(),
             attack=detector.attack,
             explain=verdicts.explain,
-            show=lambda rows: _shown(frame, features, rows),
+            show=lambda rows: shown(frame, features, rows),
         )
 
     def _standing(self, columns: Sequence[str]) -> StandingDetector:
@@ -365,31 +357,3 @@ class Watch:
             "uptime_seconds": round(time.monotonic() - self._started, 3),
             "source": {name: value for name, value in counters.items() if name not in ("packets_read", "kernel_drops")},
         }
-
-
-def _flows(frame: pl.DataFrame) -> pl.DataFrame:
-    """Flows of our own JSON lines in their types; others are so already."""
-    if dict(frame.schema) != FLOW_LINE_SCHEMA:
-        return frame
-    whole = as_flows(frame)
-    if whole is not None:
-        return whole
-    # One row that says nonsense must not take its neighbours with it.
-    rows = [flow for row in range(frame.height) if (flow := as_flows(frame[row])) is not None]
-    return pl.concat([pl.DataFrame(schema=FLOW_SCHEMA), *rows])
-
-
-def _shown(frame: pl.DataFrame, features: pl.DataFrame, rows: Sequence[int]) -> list[tuple[str, str]]:
-    """Facts and features of some rows, each a JSON object."""
-    at = list(rows)
-    names = [name for name in _FACTS if name in frame.columns]
-    times = [pl.col(name).dt.strftime("%Y-%m-%dT%H:%M:%S%.9fZ") for name in ("first_time", "last_time")]
-    facts = frame[at].select(names).with_columns(times).to_dicts()
-    judged = features[at].to_dicts()
-    return [
-        (
-            json.dumps({name: value for name, value in fact.items() if value is not None}),
-            json.dumps({name: None if value != value else value for name, value in row.items()}),
-        )
-        for fact, row in zip(facts, judged, strict=True)
-    ]
