@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -141,9 +141,6 @@ def test_the_reservoir_is_the_same_however_batches_fall(cuts: list[int]) -> None
 class Scripted:
     """A detector whose loudness stands in the records."""
 
-    calibrated, rate, notes = "site", 0.001, ()
-    attack: ClassVar = {}
-
     def __init__(self, factor: float = 1.0) -> None:
         self.factor = factor
 
@@ -179,7 +176,7 @@ def replay(
                 steering.begin(when)
                 factor = 3.0 if when >= drifted and steering.refits == 0 else 1.0
                 verdicts = steering.steer(Scripted(factor).judge(told[begin:end]), part[begin:end])
-                steering.learn(told[begin:end], part[begin:end], row, verdicts.alarm, {("h5.3", "r")})
+                steering.learn(told[begin:end], part[begin:end], row, verdicts, {("h5.3", "r")})
                 row += end - begin
                 found += int(verdicts.alarm.sum())
             watermark = max(watermark, int(firsts.max()))

@@ -235,7 +235,6 @@ def grown(frame: pl.DataFrame, cuts: Sequence[int], **options: Any) -> list[Kept
         growing.take(
             part.with_columns(pl.Series("at", range(part.height), dtype=pl.Int64)),
             watermark,
-            calibrated="none",
             fingerprint="f",
             attack={"scan": ("T1046",)},
             explain=lambda at, rows=rows: [[str(rows[one])] for one in at],  # type: ignore[misc]

@@ -24,7 +24,7 @@ from typing import Any, ClassVar
 import numpy as np
 import polars as pl
 
-from kshot.sources.followed_logs import EveFile
+from kshot.sources.followed_eve import EveFile
 from kshot.store.alerts import AlertStore
 from kshot.stream.remembering import RememberingExtractor
 from kshot.stream.standing import Verdicts
@@ -34,13 +34,13 @@ from kshot.stream.watching import Watch, WatchOptions
 class MadeUp:
     """Judges by history alone."""
 
-    calibrated, rate, notes = "none", 0.001, ()
+    rate, notes = 0.001, ()
     attack: ClassVar = {"busy": ("T1046",)}
 
     def __init__(self, columns: Sequence[str]) -> None:
         assert "orig_peers_100" in columns
 
-    def judge(self, features: pl.DataFrame) -> Verdicts:
+    def judge(self, features: pl.DataFrame, flows: pl.DataFrame) -> Verdicts:
         score = features.select(pl.sum_horizontal("orig_peers_100", "orig_ports_100", "pair_flows")).to_series()
         scores = score.fill_null(0.0).cast(pl.Float64).to_numpy()
         threat = np.full(features.height, "busy", dtype=object)
@@ -61,7 +61,7 @@ def main() -> None:
 
     failed: list[dict[str, Any]] = []
     options = WatchOptions(most_batch_records=batch, batch_seconds=0.02)
-    watch = Watch(EveFile(path, settle_seconds=0.05), store, MadeUp, log=log, options=options)  # type: ignore[arg-type]
+    watch = Watch(EveFile(path, settle_seconds=0.05), store, MadeUp, log=log, options=options)
     watch.prepare()
     if "--until-idle" in sys.argv:
         threading.Thread(target=_stop_when_idle, args=(watch,), daemon=True).start()
@@ -78,7 +78,7 @@ def _warm(path: Path) -> None:
     piece = source.read()
     if piece is not None:
         features = RememberingExtractor().transform(piece.frame)
-        MadeUp(features.columns).judge(features)
+        MadeUp(features.columns).judge(features, piece.frame)
     source.close()
 
 

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import datetime
 import ipaddress
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 LABELS = ("malicious", "benign-trigger", "false-positive")
 """What an analyst may say of an alert: an attack; a true match of something harmless; no match at all."""
+SEGMENT = "segment"
+"""Beside the features of a record that was judged by segments: the name of its own, "" for the rest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +25,7 @@ class Evidence:
     facts: str
     """What people see of it: a JSON object."""
     features: str
-    """What was judged: a JSON object, name to value."""
+    """What was judged: a JSON object, name to value; and `SEGMENT`, where there are segments."""
 
     @property
     def loudness(self) -> tuple[float, float, int]:
@@ -58,6 +62,11 @@ class KeptAlert:
     suppressed_by: int | None = None
     """The suppression that it falls under; its growth is kept, and nobody is told."""
 
+    @property
+    def segment(self) -> str | None:
+        """Where its loudest record lies, "" for the rest; None without segments, or without evidence."""
+        return _segment([one.features for one in self.evidence])
+
 
 @dataclass(frozen=True, slots=True)
 class Label:
@@ -76,6 +85,16 @@ class Label:
     features: tuple[str, ...]
     """JSON objects: the judged records of the alert at that time, which it teaches from."""
     fingerprint: str
+
+    @property
+    def segment(self) -> str | None:
+        """As the alert's, at that time."""
+        return _segment(self.features)
+
+
+def _segment(features: Sequence[str]) -> str | None:
+    told = json.loads(features[0]).get(SEGMENT) if features else None
+    return None if told is None else str(told)
 
 
 @dataclass(frozen=True, slots=True)

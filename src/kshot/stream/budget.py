@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,6 +49,17 @@ class GroupSizes:
         groups = number_groups(parties, ["originator", "responder"], quiet_seconds)
         sizes, counts = np.unique(np.bincount(groups.to_numpy()), return_counts=True)
         return cls(sizes.astype(np.float64), counts.astype(np.float64), float(seconds))
+
+    @classmethod
+    def joined(cls, parts: Sequence[GroupSizes]) -> GroupSizes:
+        """What several references bring together, each at its own pace."""
+        seconds = parts[0].seconds
+        counts = [part.counts * (seconds / part.seconds) for part in parts]
+        return cls(np.concatenate([part.sizes for part in parts]), np.concatenate(counts), seconds)
+
+    def times(self, share: float) -> GroupSizes:
+        """So many as many groups, in the same time."""
+        return GroupSizes(self.sizes, self.counts * share, self.seconds)
 
     @property
     def records_an_hour(self) -> float:

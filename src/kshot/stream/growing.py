@@ -90,7 +90,6 @@ class GrowingAlerts:
         alarms: pl.DataFrame,
         watermark: int,
         *,
-        calibrated: str,
         fingerprint: str,
         attack: Mapping[str, Sequence[str]],
         explain: Callable[[Sequence[int]], list[list[str]]],
@@ -106,7 +105,7 @@ class GrowingAlerts:
         rows = alarms.to_dicts()
         touched: dict[int, _Growing] = {}
         for number, row in enumerate(rows):
-            growing = self._place(row, calibrated, fingerprint, attack)
+            growing = self._place(row, fingerprint, attack)
             touched[id(growing)] = growing
             growing.rows.append(number)
             if len(growing.rows) > 16 * MOST_EVIDENCE:
@@ -126,6 +125,7 @@ class GrowingAlerts:
                 growing.alert,
                 score=loudest.score,
                 p_value=loudest.p_value,
+                calibrated="none" if loudest.p_value is None else "site",
                 record=loudest.record,
                 evidence=tuple(both),
             )
@@ -135,9 +135,7 @@ class GrowingAlerts:
             growing.alert = replace(growing.alert, reasons=tuple(reasons))
         self._close(watermark)
 
-    def _place(
-        self, row: Mapping[str, object], calibrated: str, fingerprint: str, attack: Mapping[str, Sequence[str]]
-    ) -> _Growing:
+    def _place(self, row: Mapping[str, object], fingerprint: str, attack: Mapping[str, Sequence[str]]) -> _Growing:
         """The alert that a record belongs to, grown by it."""
         threat, first, last = str(row["threat"]), int(row["first"]), int(row["last"])  # type: ignore[call-overload]
         key: Key = (threat, row["originator"], row["responder"])  # type: ignore[assignment]
@@ -168,7 +166,7 @@ class GrowingAlerts:
             return current
         alert = KeptAlert(
             id=0, threat=threat, originator=key[1], responder=key[2], first_nanoseconds=first, last_nanoseconds=last,
-            flows=1, score=0.0, p_value=None, calibrated=calibrated, attack=tuple(attack.get(threat, ())), reasons=(),
+            flows=1, score=0.0, p_value=None, calibrated="none", attack=tuple(attack.get(threat, ())), reasons=(),
             record=0, is_open=True, fingerprint=fingerprint,
         )  # fmt: skip
         self._open[key] = _Growing(alert)

@@ -39,7 +39,8 @@ class Reservoir:
         return added
 
     def _add(self, rows: pl.DataFrame) -> None:
-        self._rows = rows if self._rows is None else pl.concat([self._rows, rows])
+        # Rows of another time may lack a column: the segment, where there were none.
+        self._rows = rows if self._rows is None else pl.concat([self._rows, rows], how="diagonal")
         while self._rows.height > 2 * self._most:
             self.stride *= 2
             self._rows = self._rows.filter(pl.col(_CHANCE) < 1.0 / self.stride)

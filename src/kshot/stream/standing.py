@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 import numpy as np
 import polars as pl
@@ -45,6 +46,27 @@ class Verdicts:
     """Which of them a label mutes."""
     loudness: NDArray[np.float64] | None = None
     """-ln of the p-value, continued beyond the least that is attainable; None where nothing calibrates."""
+    segment: NDArray[np.object_] | None = None
+    """The segment that each lies in, "" for the rest; None where there are no segments."""
+
+
+class Judge(Protocol):
+    """What a watch asks of a detector."""
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """Lines for the user."""
+
+    @property
+    def attack(self) -> Mapping[str, Sequence[str]]:
+        """Technique ids by threat."""
+
+    @property
+    def rate(self) -> float:
+        """The false-alarm rate that is kept."""
+
+    def judge(self, features: pl.DataFrame, flows: pl.DataFrame) -> Verdicts:
+        """Judge n records, whose parties `flows` tells, row for row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +135,8 @@ class StandingDetector:
         other._learn(labels)
         return other
 
-    def judge(self, features: pl.DataFrame) -> Verdicts:
-        """Judge n records; what one is told does not depend on the others."""
+    def judge(self, features: pl.DataFrame, flows: pl.DataFrame | None = None) -> Verdicts:
+        """Judge n records; what one is told does not depend on the others, nor on who spoke to whom."""
         return self._judge(self._cut(features))
 
     def _cut(self, features: pl.DataFrame) -> pl.DataFrame:

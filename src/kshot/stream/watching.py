@@ -24,7 +24,7 @@ from kshot.stream.flowtables import whole_flows
 from kshot.stream.growing import GrowingAlerts, GrowingOptions, alarms_of
 from kshot.stream.remembering import RememberingExtractor, journal_entry
 from kshot.stream.showing import shown
-from kshot.stream.standing import StandingDetector, Verdicts
+from kshot.stream.standing import Judge, Verdicts
 from kshot.stream.steering import Steering
 
 _PAUSE_SECONDS = 0.05
@@ -65,7 +65,7 @@ class Watch:
         self,
         source: FollowedSource,
         store: AlertStore,
-        detector: Callable[..., StandingDetector],
+        detector: Callable[..., Judge],
         *,
         log: Log,
         version: Callable[[], object] = lambda: None,
@@ -91,7 +91,7 @@ class Watch:
         self._queue = queue if queue is not None else PieceQueue()
         self._extractor = RememberingExtractor()
         self._early = EarlyVerdicts()
-        self._detector: StandingDetector | None = None
+        self._detector: Judge | None = None
         self._version: object = None
         self._batch = 0
         self._records = 0
@@ -124,7 +124,7 @@ class Watch:
             # First, for a live source is heard from `resume` on, and fitting takes seconds.
             detector = self._standing(self._columns)
             if self._rehearsal is not None:
-                detector.judge(FeatureExtractor().transform(self._rehearsal)).explain([0])
+                detector.judge(FeatureExtractor().transform(self._rehearsal), self._rehearsal).explain([0])
         if kept is None:
             self._source.resume(None)
         else:
@@ -222,22 +222,22 @@ class Watch:
         """Judge flows that are still open; what alarms here is not counted again when it ends."""
         features = self._early.features(frame)
         detector = self._standing(features.columns)
-        self._grow(frame, features, detector, self._steering.decide(detector.judge(features)), are_open=True)
+        self._grow(frame, features, detector, self._steering.decide(detector.judge(features, frame)), are_open=True)
 
     def _take(self, frame: pl.DataFrame, features: pl.DataFrame) -> None:
         """Judge records of one hour, and let alerts grow by them."""
         detector = self._standing(features.columns)
-        verdicts = self._steering.steer(detector.judge(features), frame)
+        verdicts = self._steering.steer(detector.judge(features, frame), frame)
         self._watermark = max(self._watermark, int(frame["first_time"].cast(pl.Int64).max() or 0))  # type: ignore[arg-type]
         first_row = self._records + 1
         self._grow(frame, features, detector, verdicts, are_open=False)
-        self._steering.learn(features, frame, first_row, verdicts.alarm, self._growing.parties)
+        self._steering.learn(features, frame, first_row, verdicts, self._growing.parties)
         self._counts["flows_scored"] += frame.height
         self._counts["flows_muted"] += verdicts.muted
         self._counts["alarms"] += int(verdicts.alarm.sum())
 
     def _grow(
-        self, frame: pl.DataFrame, features: pl.DataFrame, detector: StandingDetector, verdicts: Verdicts,
+        self, frame: pl.DataFrame, features: pl.DataFrame, detector: Judge, verdicts: Verdicts,
         *, are_open: bool,
     ) -> None:  # fmt: skip
         alarms = alarms_of(frame, self._records + 1, verdicts.threat, verdicts.score, verdicts.p_value, verdicts.alarm)
@@ -245,14 +245,13 @@ class Watch:
         self._growing.take(
             self._early.untold(frame, alarms, are_open=are_open),
             self._watermark,
-            calibrated=detector.calibrated,
             fingerprint=fingerprint(),
             attack=detector.attack,
             explain=verdicts.explain,
-            show=lambda rows: shown(frame, features, rows),
+            show=lambda rows: shown(frame, features, rows, verdicts.segment),
         )
 
-    def _standing(self, columns: Sequence[str]) -> StandingDetector:
+    def _standing(self, columns: Sequence[str]) -> Judge:
         """The detector, fitted anew if labels have changed."""
         try:
             version = self._version_of()
@@ -264,7 +263,7 @@ class Watch:
             return self._fit(columns)
         return self._detector
 
-    def _fit(self, columns: Sequence[str]) -> StandingDetector:
+    def _fit(self, columns: Sequence[str]) -> Judge:
         began = time.monotonic()
         fresh = self._steering.fresh
         self._detector = self._detector_for(columns) if fresh is None else self._detector_for(columns, fresh)
