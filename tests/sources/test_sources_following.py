@@ -20,7 +20,8 @@ from benchmarks.logs import CONN_FIELDS, tab_lines
 from kshot.errors import InputError
 from kshot.records.streams import Bookmark, Piece
 from kshot.sources.capture_folder import CaptureFolder
-from kshot.sources.followed_logs import EveFile, ZeekFolder
+from kshot.sources.followed_eve import EveFile, EveThreads
+from kshot.sources.followed_logs import ZeekFolder
 from kshot.sources.following import FollowedSource
 from kshot.sources.standard_input import FLOW_LINE_SCHEMA, StandardInput
 from kshot.sources.suricata import read_suricata
@@ -91,7 +92,18 @@ def eve(folder: Path) -> Rig:
     return Rig(path, lambda: EveFile(path, **FAST), lines, {}, lambda paths: read_suricata(paths).frame)
 
 
-RIGS = {"zeek tab": zeek_tab, "zeek json": zeek_json, "eve": eve}
+def eve_threads(folder: Path) -> Rig:
+    def lines(number: int) -> dict[str, str]:
+        about = {"timestamp": EVENT["timestamp"], "flow_id": number}
+        http = about | {"event_type": "http", "http": {"http_method": "GET", "url": f"/{number}"}}
+        return {"eve.1.json": json.dumps(EVENT | {"flow_id": number}), "eve.2.json": json.dumps(http)}
+
+    follow = lambda: EveThreads(folder / "eve.json", hold_seconds=0.0, **FAST)  # noqa: E731
+    whole = lambda paths: read_suricata([folder / "eve.*.json"]).frame  # noqa: E731
+    return Rig(folder / "eve.1.json", follow, lines, {}, whole)
+
+
+RIGS = {"zeek tab": zeek_tab, "zeek json": zeek_json, "eve": eve, "eve threads": eve_threads}
 
 
 @pytest.fixture(params=list(RIGS))
@@ -281,7 +293,12 @@ def test_what_is_gone_is_told(rig: Rig) -> None:
 
 
 def test_a_folder_that_is_not_there_is_one_line(tmp_path: Path) -> None:
-    for source in (ZeekFolder(tmp_path / "no"), EveFile(tmp_path / "no" / "eve.json"), EveFile(tmp_path)):
+    for source in (
+        ZeekFolder(tmp_path / "no"),
+        EveFile(tmp_path / "no" / "eve.json"),
+        EveFile(tmp_path),
+        EveThreads(tmp_path / "no" / "eve.json"),
+    ):
         with pytest.raises(InputError, match="give the"):
             source.resume(None)
     with pytest.raises(InputError, match="is no folder"):

@@ -23,7 +23,7 @@ from test_watch_killed import events, finish, start, table, undisturbed
 from watch_child import MadeUp
 
 from kshot.records.streams import Bookmark, Piece
-from kshot.sources.followed_logs import EveFile
+from kshot.sources.followed_eve import EveFile
 from kshot.store.alerts import AlertStore
 from kshot.stream.watching import Watch, WatchOptions
 

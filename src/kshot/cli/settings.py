@@ -48,7 +48,7 @@ class WatchSettings(BaseModel):
 
     interface: str | None = None
     zeek: Path | None = None
-    eve: Path | None = None
+    eve: str | None = None
     captures: Path | None = None
     threats: list[str] | None = None
     reference: list[str] | None = None

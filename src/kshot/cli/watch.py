@@ -49,8 +49,13 @@ def watch(
         typer.Option("--zeek", metavar="DIR", help="Follow the logs that Zeek writes here.", rich_help_panel=_SOURCE),
     ] = None,
     eve: Annotated[
-        Path | None,
-        typer.Option("--eve", metavar="PATH", help="Follow this EVE file of Suricata's.", rich_help_panel=_SOURCE),
+        str | None,
+        typer.Option(
+            "--eve",
+            metavar="PATH",
+            help="Follow Suricata's eve.json or eve.*.json, or listen on unix_stream:PATH or unix_dgram:PATH.",
+            rich_help_panel=_SOURCE,
+        ),
     ] = None,
     captures: Annotated[
         Path | None,
@@ -178,6 +183,7 @@ def watch(
     from kshot.cli.teaching import Lessons
     from kshot.features import columns_for_tier
     from kshot.records.columns import Tier
+    from kshot.sources.eve_socket import EveSocket
     from kshot.store import kshot_home
     from kshot.store.alerts import AlertStore
     from kshot.store.database import default_url
@@ -208,6 +214,7 @@ def watch(
         rest, queue = followed.rest, PieceQueue(policy="shed", thin=without_lone)
     else:
         source = _source(zeek, eve, captures, meter_options)
+        rest = source.rest if isinstance(source, EveSocket) else tuple
     address = address_of(metrics) if metrics is not None else None
     kept = AlertStore(store or default_url(kshot_home()))
     try:
@@ -248,11 +255,12 @@ def watch(
     return 0
 
 
-def _source(zeek: Path | None, eve: Path | None, captures: Path | None, meter: Any) -> FollowedSource:
+def _source(zeek: Path | None, eve: str | None, captures: Path | None, meter: Any) -> FollowedSource:
     """The source that was asked for, of those that are no interface."""
     from kshot.errors import InputError
     from kshot.sources.capture_folder import CaptureFolder
-    from kshot.sources.followed_logs import EveFile, ZeekFolder
+    from kshot.sources.followed_eve import followed_eve
+    from kshot.sources.followed_logs import ZeekFolder
     from kshot.sources.standard_input import StandardInput
     from kshot.stream.followed_captures import FollowedCaptures
 
@@ -262,7 +270,7 @@ def _source(zeek: Path | None, eve: Path | None, captures: Path | None, meter: A
     if zeek is not None:
         return ZeekFolder(zeek)
     if eve is not None:
-        return EveFile(eve)
+        return followed_eve(eve)
     if captures is not None:
         return FollowedCaptures(CaptureFolder(captures), meter)
     return StandardInput()

@@ -1,4 +1,4 @@
-"""Zeek's log folder and Suricata's EVE file, followed through rotation, facts joined to flows."""
+"""Zeek's log folder, followed through rotation, facts joined to flows."""
 
 from __future__ import annotations
 
@@ -14,8 +14,6 @@ import polars as pl
 from kshot.errors import InputError
 from kshot.records.streams import Bookmark, Piece
 from kshot.sources.pending import PendingFacts
-from kshot.sources.suricata import parse_eve
-from kshot.sources.suricata_fields import no_flows
 from kshot.sources.tail import CHUNK_BYTES, SETTLE_SECONDS, Chunk, Tail
 from kshot.sources.zeek import ZeekLines
 from kshot.sources.zeek_fields import LOGS, no_connections
@@ -164,58 +162,3 @@ class ZeekFolder:
         """See `FollowedSource`."""
         for tail in self._tails.values():
             tail.close()
-
-
-class EveFile:
-    """Follows one of Suricata's EVE files: its flow events, with the http, dns and tls events of their flow_id."""
-
-    def __init__(
-        self,
-        path: Path,
-        *,
-        settle_seconds: float = SETTLE_SECONDS,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._path = path
-        self.name = f"eve:{path.absolute()}"
-        self.ended = False
-        self._tail = Tail(path, settle_seconds=settle_seconds, clock=clock)
-        self._facts = PendingFacts()
-        self._problems = Problems()
-
-    def resume(self, bookmark: Bookmark | None) -> None:
-        """See `FollowedSource`."""
-        if not self._path.parent.is_dir() or self._path.is_dir():
-            raise InputError(str(self._path), "is not where a file can be", "give the eve.json that Suricata writes")
-        if bookmark is not None:
-            self._tail.resume(json.loads(bookmark.position))
-            self._facts.unpack(bookmark.carry())
-
-    @property
-    def backlog_bytes(self) -> int:
-        """See `FollowedSource`."""
-        return self._tail.backlog_bytes
-
-    def read(self) -> Piece | None:
-        """See `FollowedSource`."""
-        chunk = self._tail.read(CHUNK_BYTES)
-        if chunk is None:
-            return None
-        result = parse_eve(chunk.data, chunk.first_line)
-        self._problems.take(chunk, result.lines, result.problems)
-        self._facts.add(result.facts)
-        frame = self._facts.join(result.flows if result.flows.height else no_flows())
-        bookmark = Bookmark(json.dumps(self._tail.place()), self._facts.packer(), self._facts.version)
-        return Piece(frame, bookmark)
-
-    def problems(self) -> list[str]:
-        """See `FollowedSource`."""
-        return self._problems.given(self._tail.problems)
-
-    def counters(self) -> dict[str, int]:
-        """See `FollowedSource`."""
-        return {**self._problems.counters, "facts_dropped": self._facts.dropped}
-
-    def close(self) -> None:
-        """See `FollowedSource`."""
-        self._tail.close()

@@ -81,6 +81,7 @@ class Tail:
         archives: Callable[[], Sequence[Path]] = list,
         settle_seconds: float = SETTLE_SECONDS,
         clock: Callable[[], float] = time.monotonic,
+        most_done: int = _MOST_DONE,
     ) -> None:
         self.path = path
         self.problems: list[str] = []
@@ -88,6 +89,7 @@ class Tail:
         self._archives = archives
         self._settle_seconds = settle_seconds
         self._clock = clock
+        self._most_done = most_done
         self._open: _Open | None = None
         self._begins_file = True
         self._head: tuple[str, int] = ("", 0)
@@ -109,6 +111,10 @@ class Tail:
             "done": self._done,
             "ended": self._ended,
         }
+
+    def begin(self, since: int) -> None:
+        """Begin with what rotation made of `path` since then (nanoseconds since 1970), if anything; before all else."""
+        self._done, self._ended = [("", 0)], since
 
     def resume(self, place: dict[str, Any] | None) -> None:
         """Go on at `place`, wherever that file lies by now; from the start of `path` without one."""
@@ -251,7 +257,7 @@ class Tail:
         if at.stream is not None and at.stream.damage:
             self.problems.append(f"{at.path}: {at.stream.damage}; the lines before it are used")
         self._ended = _modified(at)
-        self._done = [*self._done, self._head][-_MOST_DONE:]
+        self._done = [*self._done, self._head][-self._most_done :]
         at.close()
         self._open, self._head = None, ("", 0)
         self._open_next()
