@@ -107,6 +107,7 @@ def show(number: _Id, store: StoreUrl = None) -> int:
     rows = [
         ("threat", alert.threat),
         ("parties", f"{alert.originator or 'many'} > {alert.responder or 'many'}"),
+        ("segment", alert.segment or ""),
         ("first seen", f"{first:%Y-%m-%d %H:%M:%S}" if first else ""),
         ("last seen", f"{last:%Y-%m-%d %H:%M:%S}" if last else ""),
         ("records", f"{alert.flows:,}"),
@@ -200,7 +201,7 @@ def as_json(alert: KeptAlert) -> str:
     """An alert as one line of JSON, without its evidence."""
     from kshot.cli.clean import clean_json
 
-    told = asdict(alert) | _times(alert)
+    told = asdict(alert) | _times(alert) | ({"segment": alert.segment} if alert.segment else {})
     for name in ("evidence", "first_nanoseconds", "last_nanoseconds", "fingerprint"):
         del told[name]
     for name in ("first_time", "last_time"):

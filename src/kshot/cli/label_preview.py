@@ -27,12 +27,15 @@ def show_preview(kept: AlertStore, label: Label, reference: Sequence[str] | None
     from kshot.stream.previewing import preview
     from kshot.stream.reservoir import unpacked
 
-    threats, benign = _known(reference)
+    # A segment bears the name of its reference.
+    threats, benign = _known(reference or ([label.segment] if label.segment else None))
     since = time.time_ns() - _DAYS * 86_400 * 10**9
     newest = max((one.last_nanoseconds or 0 for one in kept.alerts()), default=0)
     # A replayed capture is of another time: then the last days before its end.
     since = min(since, newest - _DAYS * 86_400 * 10**9)
     alerts = kept.with_evidence([one for one in kept.alerts() if (one.last_nanoseconds or 0) >= since])
+    if label.verdict != "malicious" and label.segment is not None:
+        alerts = [one for one in alerts if one.segment == label.segment]
     parts = [unpacked(part) for part in kept.late_records()]
     late: pl.DataFrame | None = None
     if parts:

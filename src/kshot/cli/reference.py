@@ -40,6 +40,14 @@ def build(
     add: Annotated[
         bool, typer.Option("--add", help="Go on with the reference of that name, record by record.")
     ] = False,
+    network: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--network",
+            metavar="NET,...",
+            help="Only records of hosts in these networks; kshot watch --segment NAME then knows them.",
+        ),
+    ] = None,
     threats: flags.Threats = None,
     store: Annotated[
         str | None,
@@ -65,6 +73,8 @@ def build(
     kshot reference build office --from /opt/zeek/logs/current --days 7
 
     kshot watch --zeek /opt/zeek/logs/current --reference office
+
+    kshot reference build servers --from /opt/zeek/logs/current --network 10.1.0.0/16,fd00:1::/32
     """
     import numpy as np
 
@@ -76,16 +86,23 @@ def build(
     from kshot.stream.learned_reference import as_kept, learn_reference
     from kshot.stream.metering import MeterOptions
     from kshot.stream.pipeline import read_records
+    from kshot.stream.segments import Segments
 
     messages = Messages(quiet)
     check_name(name)
     kept = ReferenceStore(kshot_home())
+    networks = flags.comma_list(network)
+    Segments({name: networks})  # what is no network is told before anything is read
     before = _before(kept, name) if add else None
+    if before is not None:
+        networks = _same(name, networks, list(kept.about(name).get("networks", ())))
     own, laboratory, torn = load_threats(flags.comma_list(threats))
     for line in torn:
         messages.fault(line)
     with messages.progress("reading", source) as on_progress:
         records = read_records(source, MeterOptions(idle_timeout, active_timeout, not no_tunnels), on_progress)
+    if networks:
+        records = _inside(records, name, networks)
     rng = np.random.default_rng(0)
     alerts = _alerts(store)
     learned = learn_reference(records, own, laboratory, rng, days=days, alerts=alerts, before=before)
@@ -95,7 +112,7 @@ def build(
         "fingerprint": fingerprint(), "seen": learned.seen, "records": len(learned.records), "threats": names,
         "built": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "of_alerts": learned.of_alerts, "taken_for_attacks": learned.taken_for_attacks, "days": days,
-        "sizes": None if learned.sizes is None else learned.sizes.told(),
+        "sizes": None if learned.sizes is None else learned.sizes.told(), "networks": networks,
     }  # fmt: skip
     kept.save(name, KeptReference(frame, learned.records.features, about))
     messages.note(_told(name, learned))
@@ -118,9 +135,9 @@ def list_references(form: flags.FlowOutputFormat = None, output: flags.Output = 
     kept = ReferenceStore(kshot_home())
     schema: dict[str, Any] = {
         "name": pl.String, "built": pl.String, "records": pl.UInt64, "seen": pl.UInt64, "of_alerts": pl.UInt64,
-        "taken_for_attacks": pl.UInt64,
+        "taken_for_attacks": pl.UInt64, "networks": pl.List(pl.String),
     }  # fmt: skip
-    rows = [{"name": name, **kept.about(name)} for name in kept.names()]
+    rows = [{"name": name, "networks": [], **kept.about(name)} for name in kept.names()]
     frame = pl.DataFrame([[row.get(column) for column in schema] for row in rows], schema=schema, orient="row")
     told = flags.choose_format(form, output)
     if told != "table":
@@ -159,6 +176,8 @@ class SiteReference:
     """Threats that a learned one was looked through for."""
     sizes: GroupSizes | None = None
     """Of all that a learned one is a sample of."""
+    networks: tuple[str, ...] = ()
+    """Of which a learned one is; none: of all."""
 
 
 def read_reference(told: Sequence[str], meter: MeterOptions) -> SiteReference:
@@ -180,8 +199,30 @@ def read_reference(told: Sequence[str], meter: MeterOptions) -> SiteReference:
     if len(told) > 1:
         raise UserError(f"--reference {named[0]} is learned: give it alone, or files")
     records, about = _learned(kept, named[0])
-    sizes = about.get("sizes")
-    return SiteReference(records, list(about.get("threats", ())), None if sizes is None else GroupSizes.heard(sizes))
+    sizes = None if about.get("sizes") is None else GroupSizes.heard(about["sizes"])
+    return SiteReference(records, list(about.get("threats", ())), sizes, tuple(about.get("networks", ())))
+
+
+def _same(name: str, told: list[str], before: list[str]) -> list[str]:
+    """The networks of a reference that is gone on with."""
+    from kshot.errors import UserError
+
+    if told and set(told) != set(before):
+        raise UserError(f"reference {name} is of {','.join(before) or 'all networks'}; build it anew without --add")
+    return before
+
+
+def _inside(records: Records, name: str, networks: list[str]) -> Records:
+    """The records of hosts in `networks`."""
+    import polars as pl
+
+    from kshot.errors import UserError
+    from kshot.stream.segments import Segments
+
+    inside = Segments({name: networks}).of(records.parties()) == name
+    if not inside.any():
+        raise UserError(f"none of the {len(records):,} records lies in {','.join(networks)}; nothing to learn from")
+    return records.filter(pl.Series(inside, dtype=pl.Boolean))
 
 
 def _before(kept: ReferenceStore, name: str) -> LearnedReference:
@@ -242,5 +283,5 @@ def _print(frame: Any, output: Path | None) -> None:
     for column in frame.columns:
         table.add_column(column.replace("_", " "), overflow="fold")
     for row in frame.iter_rows():
-        table.add_row(*(Text(clean(str(cell))) for cell in row))
+        table.add_row(*(Text(clean(", ".join(cell) if isinstance(cell, list) else str(cell))) for cell in row))
     render([table], output)

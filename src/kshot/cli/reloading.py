@@ -1,4 +1,4 @@
-"""HUP: threats, reference and rate are read anew, or refused while the old goes on."""
+"""HUP: threats, references and rate are read anew, or refused while the old goes on."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import typer
 if TYPE_CHECKING:
     from kshot.cli.teaching import Lessons
 
-_RELOADED = ("threats", "reference", "false_alarm_rate")
+_RELOADED = ("threats", "reference", "segment", "false_alarm_rate")
 
 
 class Reload:
@@ -50,7 +50,8 @@ class Reload:
                     name: self._params[name] if name in self._given or self._config is None else told.get(name)
                     for name in _RELOADED
                 }
-                self._lessons.read(flags.comma_list(new["threats"]), new["reference"], new["false_alarm_rate"])
+                names, rate = flags.comma_list(new["threats"]), new["false_alarm_rate"]
+                self._lessons.read(names, new["reference"], new["segment"], rate)
             except KshotError as error:
                 self._log("reload_refused", why=str(error), effect="what was read before goes on")
                 return

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import polars as pl
 
+    from kshot.records.kept import Label
     from kshot.store.alerts import AlertStore
     from kshot.stream.budget import GroupSizes
     from kshot.stream.metering import MeterOptions
+    from kshot.stream.segments import SegmentedDetector
     from kshot.stream.standing import StandingDetector
 
 
@@ -25,13 +27,14 @@ class Lessons:
         meter: MeterOptions,
         log: Callable[..., None],
         *,
+        segment: list[str] | None = None,
         false_alarm_rate: float | None = None,
         alerts_per_day: float | None = None,
     ) -> None:
         """Read all of it.
 
         Raises:
-            UserError, InputError: a threat or the reference is not there, or cannot be read.
+            UserError, InputError: a threat or a reference is not there, or cannot be read.
         """
         from kshot.store.labels import LabelStore
         from kshot.stream.pipeline import ScanOptions
@@ -41,49 +44,55 @@ class Lessons:
         self._log = log
         self._options = ScanOptions(alerts_per_day=alerts_per_day)
         self._reads = 0
-        self._fitted: tuple[object, StandingDetector] | None = None
+        self._fitted: tuple[object, StandingDetector | SegmentedDetector] | None = None
         self._before: dict[str, Any] | None = None
-        self.read(names, reference, false_alarm_rate)
+        self.read(names, reference, segment, false_alarm_rate)
 
-    def read(self, names: list[str], reference: list[str] | None, false_alarm_rate: float | None) -> None:
-        """Read threats and reference; where that fails the old ones stay. Raises as the constructor."""
+    def read(
+        self, names: list[str], reference: list[str] | None, segment: list[str] | None, false_alarm_rate: float | None
+    ) -> None:
+        """Read threats and references; where that fails the old ones stay. Raises as the constructor."""
         from dataclasses import replace
 
-        from kshot.cli.reference import read_reference
         from kshot.cli.scan import load_threats
-        from kshot.errors import UserError
+        from kshot.cli.segments import read_sites
 
         threats, laboratory, torn = load_threats(names)
-        site = read_reference(reference, self._meter) if reference else None
-        if site is not None and site.records.kind != "flow":
-            raise UserError("--reference holds table rows; kshot watch judges flows: give captures, logs or flows")
+        sites = read_sites(reference, segment, self._meter)
         for line in torn:
             self._log("threat_damaged", what=line)
-        if site is not None and site.screened is not None:
-            new = sorted({threat.name for threat in threats} - set(site.screened))
+        for note in sites.notes:
+            self._log("note", what=note)
+        for name, site in sites.references.items():
+            new = sorted({threat.name for threat in threats} - set(site.screened or ())) if site.screened else []
             if new:
-                told = f"the reference was learned before {', '.join(new)} was taught, and may hold its records"
+                which = f"the reference {name}".strip()
+                told = f"{which} was learned before {', '.join(new)} was taught, and may hold its records"
                 self._log("note", what=told)
         self._before = dict(self.__dict__) if self._fitted is not None else None
-        self._threats, self._laboratory, self._site = threats, laboratory, site
+        self._threats, self._laboratory, self._sites = threats, laboratory, sites
         self._options = replace(self._options, false_alarm_rate=false_alarm_rate)
         self._reads += 1
 
     @property
     def sizes(self) -> GroupSizes | None:
-        """Of the groups of the reference, for a budget of alerts a day."""
+        """Of the groups of all references, for a budget of alerts a day."""
         from kshot.stream.budget import GroupSizes
 
-        if self._site is None:
-            return None
-        return self._site.sizes or GroupSizes.of(self._site.records.parties())
+        sizes = [site.sizes or GroupSizes.of(site.records.parties()) for site in self._sites.references.values()]
+        return GroupSizes.joined(sizes) if sizes else None
+
+    @property
+    def segments(self) -> list[str]:
+        """Their names."""
+        return [] if self._sites.segments is None else [*self._sites.segments.networks]
 
     def version(self) -> object:
         """Changes when labels do, or after `read`. Raises `OutputError`."""
         return self._reads, self._labels.version()
 
-    def fit(self, columns: Sequence[str], fresh: pl.DataFrame | None = None) -> StandingDetector:
-        """Fit a detector; with `fresh`, features of late records, on these in the place of the reference.
+    def fit(self, columns: Sequence[str], fresh: pl.DataFrame | None = None) -> StandingDetector | SegmentedDetector:
+        """Fit a detector; with `fresh`, features of late records, on these in the place of references.
 
         Where what was read last does not fit, what was read before goes on, and that is logged.
 
@@ -97,28 +106,54 @@ class Lessons:
         except UserError as error:
             if self._before is None:
                 raise
-            self._threats, self._laboratory, self._site = (
-                self._before[name] for name in ("_threats", "_laboratory", "_site")
+            self._threats, self._laboratory, self._sites = (
+                self._before[name] for name in ("_threats", "_laboratory", "_sites")
             )
             self._options, self._before = self._before["_options"], None
             self._reads += 1
             self._log("reload_refused", why=str(error), effect="what was read before goes on")
             return self._fit(columns, fresh)
 
-    def _fit(self, columns: Sequence[str], fresh: pl.DataFrame | None) -> StandingDetector:
-        from dataclasses import replace
-
-        from kshot.stream.standing import StandingDetector, Teaching
+    def _fit(self, columns: Sequence[str], fresh: pl.DataFrame | None) -> StandingDetector | SegmentedDetector:
+        from kshot.stream.segments import COLUMN, REST, SegmentedDetector, late_of
 
         labels = self._labels.standing()
         what = (self._reads, tuple(columns), id(fresh))
         if self._fitted is not None and self._fitted[0] == what:
             return self._fitted[1].relabelled(labels)
-        benign: Any = None if self._site is None else self._site.records
-        if benign is not None and fresh is not None:
-            benign = replace(benign, features=fresh)
-        sizes = None if self._options.alerts_per_day is None else self.sizes
-        teaching = Teaching(self._threats, self._laboratory, benign, labels, self._options, sizes)
-        detector = StandingDetector(teaching, columns)
+        detector: StandingDetector | SegmentedDetector
+        if self._sites.segments is None:
+            late = None if fresh is None else fresh.drop(COLUMN, strict=False)
+            detector = self._fit_one(REST, columns, late, labels)
+        else:
+            parts = {
+                name: self._fit_one(name, columns, None if fresh is None else late_of(name, fresh), ())
+                for name in (REST, *self.segments)
+            }
+            detector = SegmentedDetector(self._sites.segments, parts).relabelled(labels)
         self._fitted = what, detector
         return detector
+
+    def _fit_one(
+        self, name: str, columns: Sequence[str], late: pl.DataFrame | None, labels: Sequence[Label]
+    ) -> StandingDetector:
+        """Fit on one reference, or on late records in its place."""
+        from dataclasses import replace
+
+        from kshot.errors import UserError
+        from kshot.stream.segments import REST
+        from kshot.stream.standing import StandingDetector, Teaching
+
+        site = self._sites.references.get(name)
+        benign: Any = None if site is None else site.records
+        if benign is not None and late is not None:
+            benign = replace(benign, features=late)
+        sizes = None if self._options.alerts_per_day is None else self.sizes
+        try:
+            return StandingDetector(
+                Teaching(self._threats, self._laboratory, benign, labels, self._options, sizes), columns
+            )
+        except UserError as error:
+            if name == REST:
+                raise
+            raise UserError(f"segment {name}: {error}") from error
