@@ -398,3 +398,23 @@ def test_a_file_that_rotates_while_the_next_one_is_looked_for_is_not_passed_over
     given += [tail.read() for _ in range(4)]
     tail.close()
     assert [chunk.data for chunk in given if chunk] == [b"first\n", b"second\n", b"third\n"]
+
+
+def test_rotated_twice_and_not_written_to_again_the_second_is_read_too(tmp_path: Path) -> None:
+    path = tmp_path / "eve.json"
+    path.write_text("first\n")
+    tail = Tail(path, settle_seconds=0.0)
+    given = [tail.read()]
+    place = tail.place()
+    tail.close()
+    for number in (1, 2):
+        path.rename(tmp_path / f"eve.json.{number}")
+        if number == 1:
+            path.write_text("second\n")
+    again = Tail(path, settle_seconds=0.0)
+    again.resume(place)
+    given += [again.read() for _ in range(3)]
+    path.write_text("third\n")
+    given += [again.read() for _ in range(3)]
+    again.close()
+    assert [chunk.data for chunk in given if chunk] == [b"first\n", b"second\n", b"third\n"]

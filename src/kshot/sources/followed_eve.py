@@ -217,7 +217,8 @@ class EveThreads:
         """Follow the files that are new, and what rotation made of such while nobody looked."""
         if self._clock() < self._look_at:
             return
-        self._look_at = self._clock() + _LOOK_SECONDS
+        # What a flow waits for may be in a file that is new: no flow is given before the next look.
+        self._look_at = self._clock() + min(_LOOK_SECONDS, self._hold_seconds)
         before, now = self._looked, time.time_ns() - _SLACK_NANOSECONDS
         found: dict[str, int] = {}
         for entry, name in _of_threads(self._path):

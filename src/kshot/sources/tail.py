@@ -244,7 +244,7 @@ class Tail:
         if at.file is not None:
             here = os.fstat(at.file.fileno())
             there = _inode(self.path)
-            if there is None or there == (here.st_dev, here.st_ino):
+            if there == (here.st_dev, here.st_ino) or (there is None and not self._was_followed(at)):
                 return False
         return at.file is None or self._clock() - at.grew_at >= self._settle_seconds
 
@@ -267,12 +267,7 @@ class Tail:
         """Open the first file that rotation left behind after the last one read, else `path`; `path` to begin with."""
         for _ in range(_MOST_DONE):
             current = _inode(self.path)
-            for path in self._siblings() if self._done else ():
-                if _modified_of(path) < self._ended or _inode(path) == current:
-                    continue
-                start = _head(path)
-                if start is None or (digest(start, len(start)), len(start)) in self._done:
-                    continue
+            for path in self._left_behind(self._ended) if self._done else ():
                 opened = _opened(path)
                 if opened is not None:
                     self._take(opened, 0, ("", 0))
@@ -285,6 +280,25 @@ class Tail:
                 return
             # It was rotated away while we looked: it is one of the files left behind now.
             opened.close()
+
+    def _left_behind(self, since: int) -> Iterator[Path]:
+        """Rotated files that were written to since then, and not read."""
+        current = _inode(self.path)
+        for path in self._siblings():
+            if _modified_of(path) < since or _inode(path) == current:
+                continue
+            start = _head(path)
+            if start is not None and (digest(start, len(start)), len(start)) not in self._done:
+                yield path
+
+    def _was_followed(self, at: _Open) -> bool:
+        """Whether a file came after it and was rotated too, though none is at `path` now."""
+        head, size = self._head
+        for path in self._left_behind(_modified(at)):
+            start = _head(path) or b""
+            if (_inode(path) or (0, 0))[1] != at.inode and (len(start) < size or digest(start, size) != head):
+                return True
+        return False
 
     def _siblings(self) -> list[Path]:
         """Rotated files, those written last at the end."""
