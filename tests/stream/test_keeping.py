@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
 
+from kshot.detection import panel
 from kshot.store import FittedStore, builtin_reference, builtin_threat
 from kshot.stream import keeping, laboratory
 from kshot.stream.keeping import Keeper
 from kshot.stream.laboratory import Laboratory
+from kshot.stream.metering import Metering
+from kshot.stream.pipeline import Records, scan
 
 
 @pytest.fixture(scope="module")
@@ -20,8 +24,6 @@ def flows() -> pl.DataFrame:
 
 
 def _laboratory(home: Path, *, shots: int = 10) -> Laboratory:
-    from dataclasses import replace
-
     threat = builtin_threat("dns-tunnel")
     store = Keeper(FittedStore(home))
     return Laboratory([replace(threat, shots=threat.shots[:shots])], builtin_reference()[0][::10], store)
@@ -66,3 +68,19 @@ def test_other_shots_settings_or_code_are_fitted_anew(
     monkeypatch.setattr(keeping, "_code", lambda: "another")
     _laboratory(tmp_path).bench(flows.columns).judge(few)
     assert kept() == 5 * once
+
+
+def test_a_second_scan_with_a_reference_does_not_fit_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    benign, shots = builtin_reference()[0], builtin_threat("dns-tunnel").shots
+    seen = pl.concat([benign[1::80], shots[10:20]])
+    records, reference = (Records("flow", frame, frame, Metering()) for frame in (seen, benign[::20]))
+    threat = builtin_threat("dns-tunnel")
+    home = Laboratory([replace(threat, shots=shots[:10])], benign, Keeper(FittedStore(tmp_path)))
+    first = scan(records, [], reference=reference, laboratory=home)
+    with monkeypatch.context() as patch:
+        patch.setattr(panel, "Detector", None)  # fitting would fail
+        second = scan(records, [], reference=reference, laboratory=home)
+        assert second.verdicts.equals(first.verdicts)
+        assert second.alerts.equals(first.alerts)
+        with pytest.raises(TypeError):
+            scan(records, [], reference=Records("flow", benign[::21], benign[::21], Metering()), laboratory=home)

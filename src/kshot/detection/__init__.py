@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from kshot.detection.counterfactual import Change, Counterfactual
 from kshot.detection.explain import Difference, Explanation, Reason
-from kshot.detection.judge import Verdicts, judge
+from kshot.detection.judge import Keep, Verdicts, judge
 from kshot.detection.self_reference import Evidence, Witness
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ __all__ = [
     "Evidence",
     "Explanation",
     "FewShotClassifier",
+    "Keep",
     "Reason",
     "Verdicts",
     "Witness",

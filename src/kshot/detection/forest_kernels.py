@@ -1,12 +1,13 @@
-"""The forest's two inner loops: growing trees, by random or by best cuts, and walking rows down them."""
+"""The forest's two inner loops: growing its trees, each on rows of its own, and walking rows down them."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
-from kshot.detection.cut_kernels import Desk, best_cut, new_desk, purity_at, rank_columns
-from kshot.jit import njit, njit_inline
+from kshot.detection.cut_kernels import group_values, new_node
+from kshot.detection.tree_kernels import below, by_class, draw_rows, grow_tree, uniform
+from kshot.jit import njit
 
 NODE = np.dtype(
     [("threshold", np.float32), ("feature", np.uint32), ("child", np.uint32), ("label", np.uint32)], align=True
@@ -15,144 +16,6 @@ NODE = np.dtype(
 MIXED = np.uint32(0xFFFFFFFF)
 """`label` where a node holds several classes."""
 _BLOCK_ROWS = 64
-
-
-@njit_inline
-def _next(state: NDArray[np.uint64]) -> np.uint64:
-    """SplitMix64 (Steele, Lea and Flood 2014): a generator of our own, so that no global state is shared."""
-    state[0] += np.uint64(0x9E3779B97F4A7C15)
-    z = state[0]
-    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return np.uint64(z ^ (z >> np.uint64(31)))
-
-
-@njit_inline
-def _uniform(state: NDArray[np.uint64]) -> float:
-    """In [0, 1)."""
-    return float(_next(state) >> np.uint64(11)) * (1.0 / 9007199254740992.0)
-
-
-@njit_inline
-def _below(state: NDArray[np.uint64], n: int) -> int:
-    """A whole number in [0, n)."""
-    return min(int(_uniform(state) * n), n - 1)
-
-
-@njit
-def draw_rows(
-    labels: NDArray[np.int64], keep: NDArray[np.float64], state: NDArray[np.uint64], chosen: NDArray[np.int64]
-) -> int:
-    """Fill `chosen` with a tree's rows: of class c the share keep[c] (at least one), drawn without replacement."""
-    n_classes = len(keep)
-    members = np.zeros(n_classes, np.int64)
-    for label in labels:
-        members[label] += 1
-    wanted = np.empty(n_classes, np.int64)
-    for c in range(n_classes):
-        wanted[c] = max(1, int(np.round(keep[c] * members[c])))
-    n = 0
-    # Selection sampling (Knuth, Algorithm S): in order, exact counts.
-    for i in range(len(labels)):
-        c = labels[i]
-        if _uniform(state) * members[c] < wanted[c]:
-            chosen[n] = i
-            n += 1
-            wanted[c] -= 1
-        members[c] -= 1
-    return n
-
-
-@njit
-def grow_tree(
-    columns: NDArray[np.float32],
-    ranks: NDArray[np.int64],
-    labels: NDArray[np.int64],
-    weights: NDArray[np.float64],
-    rows: NDArray[np.int64],
-    n_tried: int,
-    min_leaf: int,
-    is_best: bool,
-    state: NDArray[np.uint64],
-    desk: Desk,
-    feature: NDArray[np.int32],
-    threshold: NDArray[np.float32],
-    child: NDArray[np.int32],
-    value: NDArray[np.float32],
-) -> int:
-    """Grow one tree on `rows` of `columns` (features, n); fill the node arrays and return the number of nodes.
-
-    At each node `n_tried` features that vary there get one threshold each, uniform at random (Geurts et al. 2006) or,
-    with `is_best`, where weighted Gini impurity falls most (Breiman 2001; `ranks` are those of `rank_columns`), and
-    the greatest fall wins. The left child of node i is child[i], the right one the next; child is 0 at a leaf. `value`
-    (nodes, classes) holds class shares.
-    """
-    n_features, n_classes = columns.shape[0], value.shape[1]
-    order = np.arange(n_features)
-    starts, ends, nodes = np.empty(2 * len(rows) + 2, np.int64), np.empty(2 * len(rows) + 2, np.int64), 1
-    stack = np.empty(2 * len(rows) + 2, np.int64)
-    starts[0], ends[0], stack[0] = 0, len(rows), 0
-    depth = 1
-    total = np.empty(n_classes)
-    while depth:
-        depth -= 1
-        node = stack[depth]
-        start, end = starts[node], ends[node]
-        total[:] = 0.0
-        for i in range(start, end):
-            total[labels[rows[i]]] += weights[labels[rows[i]]]
-        whole = total.sum()
-        present = 0
-        for c in range(n_classes):
-            value[node, c] = total[c] / whole
-            present += total[c] > 0.0
-        child[node] = 0
-        if present < 2 or end - start < 2 * min_leaf:
-            continue
-        best, best_feature, best_threshold = -1.0, -1, np.float32(0.0)
-        tried, left_to_draw = 0, n_features
-        while tried < n_tried and left_to_draw:
-            at = _below(state, left_to_draw)
-            left_to_draw -= 1
-            f = order[at]
-            order[at], order[left_to_draw] = order[left_to_draw], f
-            column = columns[f]
-            low = high = column[rows[start]]
-            for i in range(start + 1, end):
-                x = column[rows[i]]
-                if x < low:
-                    low = x
-                elif x > high:
-                    high = x
-            if not high > low:
-                continue
-            tried += 1
-            here = rows[start:end]
-            if is_best:
-                gain, cut = best_cut(column, ranks[f], labels, weights, here, total, min_leaf, desk)
-            else:
-                cut = np.float32(low + _uniform(state) * (high - low))
-                if cut >= high:
-                    cut = low
-                gain = purity_at(cut, column, labels, weights, here, total, min_leaf, desk)
-            if gain > best:
-                best, best_feature, best_threshold = gain, f, cut
-        if best_feature < 0:
-            continue
-        column = columns[best_feature]
-        i, j = start, end - 1
-        while i <= j:
-            if column[rows[i]] <= best_threshold:
-                i += 1
-            else:
-                rows[i], rows[j] = rows[j], rows[i]
-                j -= 1
-        feature[node], threshold[node], child[node] = best_feature, best_threshold, nodes
-        starts[nodes], ends[nodes], starts[nodes + 1], ends[nodes + 1] = start, i, i, end
-        stack[depth], stack[depth + 1] = nodes, nodes + 1
-        depth += 2
-        nodes += 2
-    return nodes
 
 
 @njit
@@ -188,9 +51,9 @@ def add_crosses(
                 own[n_own] = row
                 n_own += 1
         for k in range(n_crosses if n_own else 0):
-            row, other = own[k % n_own], benign[_below(state, n_benign)]
+            row, other = own[k % n_own], benign[below(state, n_benign)]
             for source in range(len(taken)):
-                taken[source] = _uniform(state) < share
+                taken[source] = uniform(state) < share
             for f in range(len(columns)):
                 columns[f, made] = columns[f, other if taken[sources[f]] else row]
             labels[made] = c
@@ -242,8 +105,9 @@ def grow_forest(
     left_out, times = np.zeros((n, n_classes)), np.zeros(n)
     weights = np.empty(n_classes)
     inside = np.empty(room_for, np.bool_)
-    desk = new_desk(room_for, n_classes)
-    ranks = rank_columns(columns) if is_best else np.empty((0, 0), np.int64)
+    here = new_node(room_for, n_classes)
+    groups = group_values(columns, labels) if is_best else np.empty((0, 0), np.int32)
+    sorted_rows = np.empty(room_for, np.uint32)
     for t in range(n_trees):
         n_rows = draw_rows(labels, keep, state, chosen)
         if n_crosses and t % 2:
@@ -256,17 +120,18 @@ def grow_forest(
             inside[i] = True
         for c in range(n_classes):
             weights[c] = 1.0 / max(weights[c], 1.0)
+        by_class(rows, known, n_classes, sorted_rows)
         n_nodes = grow_tree(
             wide,
-            ranks,
+            groups,
             known,
             weights,
-            rows,
+            sorted_rows[:n_rows],
             n_tried,
             min_leaf,
             is_best,
             state,
-            desk,
+            here,
             feature,
             threshold,
             child,

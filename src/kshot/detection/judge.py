@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,13 +10,18 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from kshot.detection.detector import Detector
 from kshot.detection.explain import Explanation
 from kshot.detection.frames import BadInputError
-from kshot.detection.panel import Panel
+from kshot.detection.panel import MAX_REFERENCE, N_TREES, Panel
 from kshot.detection.self_reference import Judgement, Witness, judge_by_itself
 
 Floats = NDArray[np.float64]
 UNKNOWN = "unknown"
+Fitted = tuple[Detector, Floats]
+"""A detector, and what was measured with it."""
+Keep = Callable[[Mapping[str, pl.DataFrame], tuple[int, ...], Callable[[], Fitted]], Fitted]
+"""Asked for what is learned from these frames with these settings: what it does not know it has fitted."""
 
 
 @dataclass(frozen=True)
@@ -80,13 +85,15 @@ def judge(
     random_state: int = 0,
     witness: Witness | None = None,
     screen: bool = False,
+    keep: Keep | None = None,
 ) -> Verdicts:
     """Judge `queries` for the `threats` (name -> shots) against `reference`, or without one against themselves.
 
     Columns that threats, queries and reference do not share are left out. Without a reference no record is judged
     by a model that has seen it, and records that form a group like the shots neither enter the reference nor
     calibrate; `witness` says what else is known of rows of the queries, and must agree. With `screen` distilled trees
-    look first, and what they do not let pass is not judged: faster, and it loses some (detection/distill.py).
+    look first, and what they do not let pass is not judged: faster, and it loses some (detection/distill.py). `keep`
+    may know what was learned from that reference before; a screen needs more than it keeps.
 
     Raises:
         BadInputError: nothing to look for, an empty reference, or no column in common.
@@ -105,7 +112,10 @@ def judge(
             judge_by_itself(threats, queries, unknown=unknown, rng=rng, witness=witness, screen=screen),
             queries,
         )
-    panel = Panel.fit(threats, reference, queries.columns, rng)
+    if keep is None or screen:
+        panel = Panel.fit(threats, reference, queries.columns, rng)
+    else:
+        panel = _kept(threats, reference, queries.columns, random_state, keep)
     if screen:
         panel.distill(rng, unknown=unknown)
     judged = panel.judge(queries, unknown=unknown)
@@ -113,6 +123,21 @@ def judge(
     one = np.zeros(len(queries), np.intp)
     attainable = panel.attainable(unknown=unknown)
     return _verdicts(unknown, threats, Judgement(judged, (panel,), one, calibrated, attainable, 0.0), queries)
+
+
+def _kept(
+    threats: Mapping[str, pl.DataFrame], reference: pl.DataFrame, columns: Sequence[str], random_state: int, keep: Keep
+) -> Panel:
+    """The panel that `Panel.fit` makes, now or before."""
+
+    def fit() -> Fitted:
+        detector = Panel.fit(threats, reference, columns, np.random.default_rng(random_state)).detector
+        detector.calibration(unknown=False)
+        return detector, np.empty(0)
+
+    learned_from = {**threats, "": reference.select(name for name in columns if name in reference.columns)}
+    detector, _ = keep(learned_from, (random_state, N_TREES, MAX_REFERENCE), fit)
+    return Panel([*threats], detector)
 
 
 def _verdicts(unknown: bool, threats: Mapping[str, pl.DataFrame], by: Judgement, queries: pl.DataFrame) -> Verdicts:

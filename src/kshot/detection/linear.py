@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import cho_factor, cho_solve
+from scipy.linalg import cho_factor, cho_solve, solve_triangular
 
 Floats = NDArray[np.float64]
 _STEPS = 30
@@ -49,9 +49,7 @@ def fit_logistic(rows: Floats, positive: NDArray[np.bool_], penalty: float) -> t
     value = objective(scores, theta)
     for _ in range(_STEPS):
         gradient, curvature = _slopes(scores, target, weight)
-        hessian = (design * curvature[:, None]).T @ design
-        hessian[np.diag_indices_from(hessian)] += ridge
-        step = cho_solve(cho_factor(hessian), design.T @ gradient + ridge * theta)
+        step = cho_solve(_factor(design, curvature, ridge), design.T @ gradient + ridge * theta, check_finite=False)
         size = 1.0
         while True:
             tried = theta - size * step
@@ -65,11 +63,19 @@ def fit_logistic(rows: Floats, positive: NDArray[np.bool_], penalty: float) -> t
         if gained < 1e-7 * max(1.0, value):
             break
     gradient, curvature = _slopes(scores, target, weight)
-    hessian = (design * curvature[:, None]).T @ design
-    hessian[np.diag_indices_from(hessian)] += ridge
-    leverage = np.einsum("ij,ji->i", design, cho_solve(cho_factor(hessian), design.T))
+    lower, _ = _factor(design, curvature, ridge)
+    leverage = (solve_triangular(lower, design.T, lower=True, check_finite=False) ** 2).sum(0)
     left_out = scores + gradient * leverage / np.maximum(1.0 - curvature * leverage, 0.05)
     return Logistic(theta[:-1], float(theta[-1])), left_out
+
+
+def _factor(design: Floats, curvature: Floats, ridge: Floats) -> tuple[Floats, bool]:
+    """Cholesky factor of the Hessian, as `cho_solve` takes it."""
+    rooted = design * np.sqrt(curvature)[:, None]
+    hessian = rooted.T @ rooted  # of one matrix with itself: half the work
+    hessian[np.diag_indices_from(hessian)] += ridge
+    factor: tuple[Floats, bool] = cho_factor(hessian, lower=True, overwrite_a=True, check_finite=False)
+    return factor
 
 
 def _slopes(scores: Floats, target: Floats, weight: Floats) -> tuple[Floats, Floats]:

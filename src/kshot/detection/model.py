@@ -145,7 +145,7 @@ class Model:
 
         def grown(kind: Kind, own: np.random.Generator, is_heard: bool) -> tuple[Forest | None, Floats]:
             if not is_heard:
-                return None, np.where(benign[:, None], 0.0, np.full((len(labels), self.n_threats), np.nan))
+                return None, np.tile(np.where(benign, 0.0, np.nan)[:, None], self.n_threats)
             return grow(
                 encodings[kind.is_relative],
                 labels,
@@ -156,20 +156,25 @@ class Model:
                 crossed=() if kind.best_cuts else sources[kind.is_relative],
             )
 
-        # Side by side: growing holds no lock of Python's. Each has a generator of its own, so that no order matters.
-        with ThreadPoolExecutor(len(FORESTS)) as pool:
-            for forest, held in pool.map(grown, FORESTS, rng.spawn(len(FORESTS)), heard):
-                self._forests.append(forest)
-                members.append(held)
         gauss = cells.gauss[:, self._used]
-        linear = np.empty((len(labels), self.n_threats))
-        for threat in range(1, self.n_threats + 1):
+
+        def told_apart(threat: int) -> tuple[Logistic, Floats]:
             rows = benign | (labels == threat)
             fitted, held = fit_logistic(gauss[rows], labels[rows] == threat, _PENALTY)
-            self._linear.append(fitted)
-            linear[:, threat - 1] = fitted.scores(gauss)
-            linear[rows, threat - 1] = held
-        members.append(linear)
+            scores = fitted.scores(gauss)
+            scores[rows] = held
+            return fitted, scores
+
+        # Side by side: neither holds Python's lock for long. Each forest has a generator of its own, so that no order
+        # matters.
+        with ThreadPoolExecutor(len(FORESTS)) as pool:
+            forests = pool.map(grown, FORESTS, rng.spawn(len(FORESTS)), heard)
+            lines = pool.map(told_apart, range(1, self.n_threats + 1))
+            for forest, held in forests:
+                self._forests.append(forest)
+                members.append(held)
+            self._linear, linear = (list(of) for of in zip(*lines, strict=True))
+        members.append(np.stack(linear, 1))
         if texts:
             self._text, held_text = TextMember.fit(texts, labels)
             members.append(held_text)

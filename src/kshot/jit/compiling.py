@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import pickle
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -30,9 +31,28 @@ def dispatcher_of(function: Callable[..., object], options: dict[str, Any]) -> A
     """What numba makes of a function with these options."""
     disabled, numba.config.DISABLE_JIT = numba.config.DISABLE_JIT, 0  # who asks wants machine code
     try:
-        return numba.njit(**options, **_OPTIONS)(function)
+        made = numba.njit(**options, **_OPTIONS)(function)
     finally:
         numba.config.DISABLE_JIT = disabled
+    kept = getattr(getattr(made, "_cache", None), "_cache_file", None)
+    if kept is not None:
+        kept._load_index = _forgiving(kept._load_index)
+    return made
+
+
+def _forgiving(load_index: Callable[[], dict[Any, str]]) -> Callable[[], dict[Any, str]]:
+    """An index that cannot be read, such as one that names a type of an older release, is as if there were none.
+
+    numba reads it whole before it looks whether it is of this source.
+    """
+
+    def load() -> dict[Any, str]:
+        try:
+            return load_index()
+        except (AttributeError, ImportError, EOFError, IndexError, pickle.UnpicklingError):
+            return {}
+
+    return load
 
 
 def intrinsic_named(name: str) -> Any:

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from kshot.detection import Evidence, Explanation, Witness, judge
+from kshot.detection import Evidence, Explanation, Keep, Witness, judge
 from kshot.features import settle
 from kshot.intel import is_of_kind
 from kshot.records.threats import Threat
@@ -56,12 +56,14 @@ def judge_all(
     random_state: int,
     laboratory: Laboratory | None = None,
     screen: bool = False,
+    keep: Keep | None = None,
 ) -> Judgement:
     """Judge each group of threats (same columns within a group) and keep each record's loudest verdict.
 
     A false-alarm rate is promised over everything together, so with g groups each p-value counts g times (Bonferroni).
     "unknown" is asked of the first group only: it is one question, and that group has the most threats.
     Without a reference `laboratory` and what was never seen among the shots tell which records may be the attack.
+    With one `keep` may know what was learned from it before.
     """
     ordered = sorted(groups, key=len, reverse=True) or [[]]
     told = []
@@ -79,6 +81,7 @@ def judge_all(
                 random_state=random_state,
                 witness=witness,
                 screen=screen,
+                keep=keep,
             )
         )
     p_values = np.stack([np.asarray(verdicts.p_value, dtype=np.float64) for verdicts in told])

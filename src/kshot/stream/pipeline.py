@@ -20,6 +20,7 @@ from kshot.records.threats import Threat
 from kshot.stream.budget import rate_for_budget
 from kshot.stream.grouping import group_alerts
 from kshot.stream.judging import Judgement, judge_all
+from kshot.stream.keeping import Keeper
 from kshot.stream.laboratory import Laboratory
 from kshot.stream.metering import meter
 from kshot.stream.reading import Records, featurize, read_records
@@ -96,6 +97,7 @@ def scan(
     judged = records.filter(chosen)
     narrowed = _narrowed(reference, records.kind, where)
     notes: list[str] = []
+    keeper = None if laboratory is None else laboratory.keeper
     if records.kind != "flow":
         laboratory = None
     builtin = laboratory.threats if laboratory is not None else ()
@@ -111,7 +113,7 @@ def scan(
     groups = _fitting(threats, judged, notes, must=not builtin and not options.unknown)
     told = _Told(len(judged))
     if groups or options.unknown:
-        _judge(told, groups, judged, narrowed, laboratory, options, notes)
+        _judge(told, groups, judged, narrowed, laboratory, options, notes, keeper)
     own = [threat for group in groups for threat in group] if told.calibrated == "none" else []
     if laboratory is not None and (builtin or own):
         _sight(told, laboratory, own, judged, options, notes)
@@ -169,6 +171,7 @@ def _judge(
     laboratory: Laboratory | None,
     options: ScanOptions,
     notes: list[str],
+    keeper: Keeper | None,
 ) -> None:
     """Judge by the reference, or by the records' own traffic; where neither calibrates, rank them if that is all."""
     judgement = judge_all(
@@ -179,6 +182,7 @@ def _judge(
         random_state=options.random_state,
         laboratory=laboratory,
         screen=options.screen,
+        keep=None if keeper is None else keeper.fitted,
     )
     if judgement.kept_by_screen < 1.0:
         notes.append(
