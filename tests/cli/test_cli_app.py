@@ -100,6 +100,7 @@ SURFACE = {
             "--metrics",
             "--output",
             "--reference",
+            "--segment",
             "--stats",
             "--store",
             "--threats",
@@ -114,7 +115,9 @@ SURFACE = {
     "alerts unsuppress": ["--store"],
     "alerts purge": ["--older-than", "--store"],
     "alerts undo": ["--store"],
-    "reference build": sorted([*METER, "--add", "--days", "--from", "--quiet", "--store", "--threats", "-q"]),
+    "reference build": sorted(
+        [*METER, "--add", "--days", "--from", "--network", "--quiet", "--store", "--threats", "-q"]
+    ),
     "reference list": ["--format", "--output", "-o"],
     "reference remove": [],
     "threats list": ["--format", "--output", "-o"],

@@ -39,6 +39,10 @@ def written(folder: Path, text: str) -> Path:
         ("[watch]\nfalse_alarm_rate = 2\n", "watch.false_alarm_rate should be less than 1, not 2"),
         ("[watch]\nkeep_alerts = 'long'\n", "watch.keep_alerts give a length of time such as 90d, not 'long'"),
         ("[watch]\nthreats = 'one'\n", "watch.threats should be a valid list, not 'one'"),
+        (
+            "[watch]\nsegment = ['x=10.1.0.0/33']\n",
+            "watch.segment segment x: '10.1.0.0/33' is no network; give one such",
+        ),
         ("[watch]\nzeek = 'a'\neve = 'b'\n", "watch.eve beside watch.zeek: a watch follows one source"),
         ("[watch]\nalerts_per_day = 5\nfalse_alarm_rate = 0.1\n", "they say the same thing; give one"),
     ],
@@ -108,14 +112,19 @@ def test_hup_reads_anew_and_refuses_what_is_bad(days: Path, home: Path, tmp_path
         assert "nothing" in said(child, "reload_refused")["why"]
         store = ThreatStore(home)
         store.save(replace(store.load("dns-tunnel"), name="our-tunnel"))
-        written(tmp_path, text + "threats = ['our-tunnel']\nmetrics = '9'\n")
+        segment = f"segment = ['{days / 'benign.pcap'}=10.20.1.0/24']\n"
+        written(tmp_path, text + segment.replace("10.20.1.0/24", "172.16.0.0/12"))
+        child.send_signal(signal.SIGHUP)
+        assert "lies in 172.16.0.0/12" in said(child, "reload_refused")["why"]
+        written(tmp_path, text + segment + "threats = ['our-tunnel']\nmetrics = '9'\n")
         child.send_signal(signal.SIGHUP)
         assert said(child, "reloaded")["after_a_restart"] == ["metrics"]
         shutil.copy(days / "two.pcap", folder)
         old = time.time() - 60
         os.utime(folder / "two.pcap", (old, old))
         assert said(child, "adapted")["seconds"] >= 0
-        assert said(child, "alert")["threat"] == "our-tunnel"
+        alert = said(child, "alert")
+        assert alert["threat"] == "our-tunnel" and alert["segment"] == str(days / "benign.pcap")
         child.send_signal(signal.SIGTERM)
         assert said(child, "stopped")["flows_shed"] == 0
         assert child.wait(30) == 0
