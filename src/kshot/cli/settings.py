@@ -38,6 +38,16 @@ def _length(told: str) -> str:
     return told
 
 
+def _segments(told: list[str]) -> list[str]:
+    from kshot.cli.segments import told_segments
+
+    try:
+        told_segments(told)
+    except UserError as error:
+        raise ValueError(str(error)) from error
+    return told
+
+
 Seconds = Annotated[float, Field(gt=0)]
 
 
@@ -52,6 +62,7 @@ class WatchSettings(BaseModel):
     captures: Path | None = None
     threats: list[str] | None = None
     reference: list[str] | None = None
+    segment: Annotated[list[str], AfterValidator(_segments)] | None = None
     false_alarm_rate: Annotated[float, Field(gt=0, lt=1)] | None = None
     alerts_per_day: Annotated[float, Field(gt=0)] | None = None
     alerts_per_hour: Annotated[int, Field(ge=1)] | None = None
@@ -138,7 +149,7 @@ def _line(where: str, error: dict[str, Any]) -> str:
         known = Settings.model_fields if len(place) == 1 else WatchSettings.model_fields
         near = difflib.get_close_matches(place[-1], [*known], 1, 0.5)
         return f"{where}: {key} is no setting{f'; did you mean {near[0]}' if near else ''}"
-    given = f", not {error['input']!r}" if not isinstance(error["input"], dict) else ""
+    given = f", not {error['input']!r}" if not isinstance(error["input"], dict | list) else ""
     said = str(error["msg"]).removeprefix("Value error, ").removeprefix("Input ")
     return f"{where}: {key} {said}{given}"[:300]
 

@@ -86,6 +86,15 @@ def watch(
             rich_help_panel=flags.CALIBRATION,
         ),
     ] = None,
+    segment: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--segment",
+            metavar="REFERENCE[=NET,...]",
+            help="Hosts in these networks against a reference of their own: servers=10.1.0.0/16 (may be repeated).",
+            rich_help_panel=flags.CALIBRATION,
+        ),
+    ] = None,
     false_alarm_rate: flags.FalseAlarmRate = None,
     alerts_per_day: Annotated[
         float | None,
@@ -164,6 +173,8 @@ def watch(
 
     kshot watch --zeek /opt/zeek/logs/current --reference quiet-week/
 
+    kshot watch --zeek /opt/zeek/logs/current --reference office --segment servers=10.1.0.0/16,fd00:1::/32
+
     kshot watch --captures /var/spool/pcap --stats /run/kshot.json --metrics 9109
 
     tail -F eve.json | kshot watch -
@@ -220,9 +231,10 @@ def watch(
     try:
         lessons = Lessons(
             flags.comma_list(threats), reference, kept, meter_options, _log,
-            false_alarm_rate=false_alarm_rate, alerts_per_day=alerts_per_day,
+            segment=segment, false_alarm_rate=false_alarm_rate, alerts_per_day=alerts_per_day,
         )  # fmt: skip
-        steering = Steering(_log, alerts_a_day=alerts_per_day, sizes=lessons.sizes if alerts_per_day else None)
+        sizes = lessons.sizes if alerts_per_day else None
+        steering = Steering(_log, alerts_a_day=alerts_per_day, sizes=sizes, segments=lessons.segments)
         options = WatchOptions(batch_seconds=batch_seconds, growing=growing_for(alerts_per_hour, alerts_per_day))
         with _alert_lines(output, kept) as on_alert:
             columns = None if stdin else columns_for_tier(Tier.ZEEK if zeek or eve else Tier.PACKETS)
@@ -312,7 +324,8 @@ def _alert_lines(output: Path | None, kept: AlertStore) -> Iterator[Callable[[Ke
                 return
         except OutputError as error:  # rather told twice than not at all
             _log("suppressions_unread", why=str(error))
-        _log("alert", id=alert.id, threat=alert.threat, originator=alert.originator, responder=alert.responder)
+        where = {"segment": alert.segment} if alert.segment else {}
+        _log("alert", id=alert.id, threat=alert.threat, originator=alert.originator, responder=alert.responder, **where)
         if file is not None:
             try:
                 file.write(as_json(alert) + "\n")
