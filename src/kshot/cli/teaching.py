@@ -64,8 +64,8 @@ class Lessons:
         for note in sites.notes:
             self._log("note", what=note)
         for name, site in sites.references.items():
-            new = sorted({threat.name for threat in threats} - set(site.screened or ())) if site.screened else []
-            if new:
+            new = sorted({threat.name for threat in threats} - set(site.screened or ()))
+            if site.screened is not None and new:
                 which = f"the reference {name}".strip()
                 told = f"{which} was learned before {', '.join(new)} was taught, and may hold its records"
                 self._log("note", what=told)
