@@ -183,6 +183,7 @@ def test_what_is_followed_is_what_is_read_whole(rig: Rig) -> None:
         writer.append(count)
         frames += [piece.frame for piece in drain(source)]
     source.close()
+    assert source.backlog_bytes == 0
     assert rig.read_whole is not None
     assert pl.concat(frames).equals(rig.read_whole([rig.path]))
     assert pl.concat(frames)["log_http_uri"].to_list() == [f"/{number}" for number in range(44)]

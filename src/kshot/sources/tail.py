@@ -96,6 +96,7 @@ class Tail:
         self._done: list[tuple[str, int]] = []
         self._ended = 0
         self._kept = b""
+        self._left_bytes: int | None = None
         stem, suffix = re.escape(path.stem), re.escape(path.suffix)
         self._rotated = re.compile(rf"{stem}({suffix})?[._-]\d")
 
@@ -149,7 +150,7 @@ class Tail:
     def backlog_bytes(self) -> int:
         """Bytes of the file at hand, and of later ones, that were not read yet."""
         if self._open is None:
-            return _size(self.path)
+            return _size(self.path) if self._left_bytes is None else self._left_bytes
         if self._open.file is None:
             return 0
         here = os.fstat(self._open.file.fileno())
@@ -189,6 +190,7 @@ class Tail:
 
     def close(self) -> None:
         """Let go of the file."""
+        self._left_bytes = self.backlog_bytes
         if self._open is not None:
             self._open.close()
             self._open = None
@@ -294,11 +296,8 @@ class Tail:
     def _was_followed(self, at: _Open) -> bool:
         """Whether a file came after it and was rotated too, though none is at `path` now."""
         head, size = self._head
-        for path in self._left_behind(_modified(at)):
-            start = _head(path) or b""
-            if (_inode(path) or (0, 0))[1] != at.inode and (len(start) < size or digest(start, size) != head):
-                return True
-        return False
+        later = [path for path in self._left_behind(_modified(at)) if (_inode(path) or (0, 0))[1] != at.inode]
+        return any(digest(_head(path) or b"", size) != head for path in later)
 
     def _siblings(self) -> list[Path]:
         """Rotated files, those written last at the end."""
