@@ -24,7 +24,7 @@ from typing import Any, ClassVar
 import numpy as np
 import polars as pl
 
-from kshot.sources.followed_eve import EveFile
+from kshot.sources.followed_eve import EveFile, EveThreads
 from kshot.store.alerts import AlertStore
 from kshot.stream.remembering import RememberingExtractor
 from kshot.stream.standing import Verdicts
@@ -61,7 +61,7 @@ def main() -> None:
 
     failed: list[dict[str, Any]] = []
     options = WatchOptions(most_batch_records=batch, batch_seconds=0.02)
-    watch = Watch(EveFile(path, settle_seconds=0.05), store, MadeUp, log=log, options=options)
+    watch = Watch(_source(path), store, MadeUp, log=log, options=options)
     watch.prepare()
     if "--until-idle" in sys.argv:
         threading.Thread(target=_stop_when_idle, args=(watch,), daemon=True).start()
@@ -71,9 +71,16 @@ def main() -> None:
     store.close()
 
 
+def _source(path: Path) -> EveFile | EveThreads:
+    """What follows eve.json, or eve.*.json."""
+    if "*" in path.name:
+        return EveThreads(path.with_name("eve.json"), hold_seconds=0.05, settle_seconds=0.05)
+    return EveFile(path, settle_seconds=0.05)
+
+
 def _warm(path: Path) -> None:
     """Load the kernels before anybody's clock runs: a kill should fall into the work, not into the start."""
-    source = EveFile(path)
+    source = _source(path)
     source.resume(None)
     piece = source.read()
     if piece is not None:
