@@ -176,6 +176,8 @@ class Watch:
             raise self._failed[0]
 
     def _read(self) -> None:
+        # What has a rest cannot be read again: it waits for room though the watch was told to stop.
+        give_up = self._stop.is_set if self._rest is tuple else lambda: False
         try:
             while not self._stop.is_set() and not self._source.ended:
                 piece = self._source.read()
@@ -184,9 +186,11 @@ class Watch:
                 if piece is None:
                     self._stop.wait(_PAUSE_SECONDS)
                     continue
-                self._queue.put(piece, self._stop.is_set)
+                self._queue.put(piece, give_up)
             for piece in self._rest():
                 self._queue.put(piece, is_last=True)
+            for line in self._source.problems():
+                self._log("input_damaged", what=line)
         except BaseException as error:
             self._failed.append(error)
         finally:

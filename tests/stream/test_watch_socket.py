@@ -1,0 +1,55 @@
+"""A watch that listens on a socket judges, when it is told to stop, all that was sent."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("sqlalchemy", reason="the store needs pip install 'kshot[watch]'")
+
+from test_watch_killed import events
+from watch_child import MadeUp
+
+from kshot.sources.eve_socket import EveSocket
+from kshot.store.alerts import AlertStore
+from kshot.stream.batching import PieceQueue
+from kshot.stream.watching import Watch, WatchOptions
+
+
+def test_told_to_stop_while_its_queue_is_full_it_loses_nothing(tmp_path: Path) -> None:
+    source = EveSocket(tmp_path / "eve.sock", "unix_stream")
+    store = AlertStore(f"sqlite:///{tmp_path / 'watch.sqlite'}")
+    told: list[str] = []
+    watch = Watch(
+        source,
+        store,
+        MadeUp,
+        log=lambda event, **facts: told.append(event),
+        options=WatchOptions(most_batch_records=50, batch_seconds=0.05),
+        queue=PieceQueue(most_records=100),
+        rest=source.rest,
+    )
+    watch.prepare()
+    running = threading.Thread(target=watch.run)
+    running.start()
+    lines = events(1_000)
+    with socket.socket(socket.AF_UNIX) as suricata:
+        suricata.connect(str(tmp_path / "eve.sock"))
+        for at in range(0, len(lines), 20):
+            suricata.sendall("".join(line + "\n" for line in lines[at : at + 20]).encode())
+            time.sleep(0.002)
+    deadline = time.monotonic() + 60
+    while not watch.stats()["reader_waits"] and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert watch.stats()["records"] < 1_000
+    watch.stop()
+    running.join(100)
+    stats = watch.stats()
+    store.close()
+    assert not running.is_alive()
+    assert (stats["records"], stats["lag_bytes"]) == (1_000, 0)
+    assert "input_damaged" not in told
