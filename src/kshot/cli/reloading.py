@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -69,8 +70,19 @@ def on_hangup(reload: Reload) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    old = signal.signal(signal.SIGHUP, lambda *_: threading.Thread(target=reload, daemon=True).start())
+    # A handler that starts a thread itself may find the lock taken by the very start of a thread that it interrupts.
+    asked: SimpleQueue[bool] = SimpleQueue()
+
+    def answer() -> None:
+        while asked.get():
+            one = threading.Thread(target=reload, daemon=True)
+            one.start()
+            one.join()
+
+    threading.Thread(target=answer, daemon=True).start()
+    old = signal.signal(signal.SIGHUP, lambda *_: asked.put(True))
     try:
         yield
     finally:
         signal.signal(signal.SIGHUP, old)
+        asked.put(False)
