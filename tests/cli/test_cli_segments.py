@@ -1,4 +1,4 @@
-"""kshot watch --segment: references of its own, told in alerts, read anew on HUP, mistakes in one line."""
+"""kshot watch --segment: a reference of its own, told in alerts; mistakes in one line."""
 
 from __future__ import annotations
 

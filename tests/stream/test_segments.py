@@ -1,4 +1,4 @@
-"""What is normal in one segment is an alert in another; the most specific network wins; kills change nothing."""
+"""What is normal in one segment is an alert in another; the most specific network wins."""
 
 from __future__ import annotations
 
