@@ -149,26 +149,37 @@ def _is_text(present: pl.Series) -> bool:
 
 
 def _read_column(plan: Plan, column: pl.Series) -> tuple[NDArray[np.float64], list[str] | None]:
-    strings = column.cast(pl.String)
     if plan.kind == "text":
+        strings = column.cast(pl.String)
         texts = strings.fill_null("").to_list()
         block = text_statistics(texts)
         absent = strings.is_null().to_numpy().astype(np.float64)
         return (np.column_stack([block, absent]) if plan.missing else block), texts
     # Few values and many rows: what each value becomes is worked out once, for a call of polars costs more than that.
     share = dict(plan.shares)
-    distinct = strings.unique().to_list()
+    distinct, at = _distinct(column)
     told = [
         [
             *(float(value == level) for level in plan.levels),
-            share.get(value, 0.0),
+            share.get(value, 0.0) if value is not None else 0.0,
             *([float(value is None)] * plan.missing),
         ]
         for value in distinct
     ]
     width = len(plan.levels) + 1 + plan.missing
-    at = strings.replace_strict(distinct, list(range(len(distinct))), return_dtype=pl.Int64).to_numpy().astype(np.intp)
     return np.array(told, np.float64).reshape(-1, width)[at], None
+
+
+def _distinct(column: pl.Series) -> tuple[list[str | None], NDArray[np.intp]]:
+    """The values that a category may have, missing last, and (n,) which each row has."""
+    if isinstance(column.dtype, pl.Enum):  # rows hold numbers of its values
+        values = column.dtype.categories.to_list()
+        codes = column.to_physical().cast(pl.Int64).fill_null(len(values))
+    else:
+        strings = column.cast(pl.String)
+        values = strings.drop_nulls().unique().to_list()
+        codes = strings.replace_strict(values, list(range(len(values))), return_dtype=pl.Int64, default=len(values))
+    return [*values, None], codes.to_numpy().astype(np.intp)
 
 
 def _number_cells(plan: Plan, numbers: NDArray[np.float64]) -> NDArray[np.float64]:

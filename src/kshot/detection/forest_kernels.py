@@ -16,6 +16,8 @@ NODE = np.dtype(
 MIXED = np.uint32(0xFFFFFFFF)
 """`label` where a node holds several classes."""
 _BLOCK_ROWS = 64
+_STEPS = 4
+"""Down a tree, before it is looked whether all have arrived: looking at each costs more than it saves."""
 
 
 @njit
@@ -225,12 +227,20 @@ def walk(
             root = np.uint32(roots[t])
             for i in range(start, in_fours, 4):
                 a = b = c = d = root
-                for _ in range(steps[t]):
-                    of_a, of_b, of_c, of_d = nodes[a], nodes[b], nodes[c], nodes[d]
-                    a = np.uint32(of_a["child"] + np.uint32(rows[i, of_a["feature"]] > of_a["threshold"]))
-                    b = np.uint32(of_b["child"] + np.uint32(rows[i + 1, of_b["feature"]] > of_b["threshold"]))
-                    c = np.uint32(of_c["child"] + np.uint32(rows[i + 2, of_c["feature"]] > of_c["threshold"]))
-                    d = np.uint32(of_d["child"] + np.uint32(rows[i + 3, of_d["feature"]] > of_d["threshold"]))
+                for _ in range(0, steps[t], _STEPS):
+                    for _ in range(_STEPS):
+                        of_a, of_b, of_c, of_d = nodes[a], nodes[b], nodes[c], nodes[d]
+                        a = np.uint32(of_a["child"] + np.uint32(rows[i, of_a["feature"]] > of_a["threshold"]))
+                        b = np.uint32(of_b["child"] + np.uint32(rows[i + 1, of_b["feature"]] > of_b["threshold"]))
+                        c = np.uint32(of_c["child"] + np.uint32(rows[i + 2, of_c["feature"]] > of_c["threshold"]))
+                        d = np.uint32(of_d["child"] + np.uint32(rows[i + 3, of_d["feature"]] > of_d["threshold"]))
+                    if (
+                        nodes[a]["child"] == a
+                        and nodes[b]["child"] == b
+                        and nodes[c]["child"] == c
+                        and nodes[d]["child"] == d
+                    ):
+                        break
                 at[i - start], at[i - start + 1], at[i - start + 2], at[i - start + 3] = a, b, c, d
             for i in range(in_fours, end):
                 a = root

@@ -9,7 +9,8 @@ from kshot.detection.reference_kernels import mean_nearest
 
 Floats = NDArray[np.float64]
 _NEIGHBOURS = 5
-_CHUNK_ROWS = 2_000
+_CHUNK_ROWS = 250
+"""Whose products with two thousand reference rows, 2 MB, stay in the cache until they are looked at."""
 
 
 class Neighbours:

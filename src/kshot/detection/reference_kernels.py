@@ -69,6 +69,21 @@ def describe(
     return raw, gauss, tail
 
 
+@njit_inline
+def _squared_distance(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
+    """By four sums side by side, for none need wait for another."""
+    a = b = c = d = 0.0
+    width = len(one)
+    in_fours = width - width % 4
+    for j in range(0, in_fours, 4):
+        p, q, r, s = one[j] - other[j], one[j + 1] - other[j + 1], one[j + 2] - other[j + 2], one[j + 3] - other[j + 3]
+        a, b, c, d = a + p * p, b + q * q, c + r * r, d + s * s
+    for j in range(in_fours, width):
+        p = one[j] - other[j]
+        a += p * p
+    return (a + b) + (c + d)
+
+
 @njit
 def mean_nearest(
     rows: NDArray[np.float64],
@@ -103,11 +118,7 @@ def mean_nearest(
         for c in range(wanted):
             near[c] = np.inf
             if which[c] >= 0:
-                total = 0.0
-                for j in range(rows.shape[1]):
-                    apart = rows[i, j] - reference[which[c], j]
-                    total += apart * apart
-                near[c] = total
+                near[c] = _squared_distance(rows[i], reference[which[c]])
         near.sort()
         total = 0.0
         for c in range(count):
