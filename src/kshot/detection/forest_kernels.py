@@ -1,4 +1,4 @@
-"""The forest's two inner loops: growing its trees, each on rows of its own, and walking rows down them."""
+"""The inner loops of forests: growing trees, each on its own rows, and walking rows down them."""
 
 from __future__ import annotations
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import pickle
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -49,7 +48,7 @@ def _forgiving(load_index: Callable[[], dict[Any, str]]) -> Callable[[], dict[An
     def load() -> dict[Any, str]:
         try:
             return load_index()
-        except (AttributeError, ImportError, EOFError, IndexError, pickle.UnpicklingError):
+        except Exception:  # whatever is wrong with it, the code is compiled anew
             return {}
 
     return load
