@@ -1,4 +1,4 @@
-"""From capture to verdict: seconds for 100,000 flows with twelve threats, of CPU and by the clock, and where they go.
+"""From capture to verdict: CPU and clock seconds for 100,000 flows with twelve threats.
 
 The threats are five flows each of twelve labelled captures beside the checkout; what is scanned is the throughput mix.
 Run: python -m benchmarks.verdict [--output FILE] [--mix FILE]
