@@ -322,7 +322,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=20.0)
     parser.add_argument("--rate", type=int, default=500_000)
-    parser.add_argument("--flood", type=int, default=2_000_000, help="SYNs of the flood")
+    parser.add_argument("--flood", type=int, default=3_000_000, help="SYNs of the flood")
+    parser.add_argument("--flood-rate", type=int, default=300_000, help="of them a second")
     parser.add_argument("--variants", type=int, default=4)
     parser.add_argument("what", nargs="*", default=["load", "flood", "alert", "nfstream"])
     asked = parser.parse_args()
@@ -337,7 +338,8 @@ def main() -> None:
             run = watched("load", rate=asked.rate, packets=packets, seconds=asked.seconds)
             told(f"connections of {packets} packets", run)
     if "flood" in asked.what:
-        told("SYN flood", watched("flood", count=asked.flood, seconds=asked.seconds))
+        rate = asked.flood_rate * 41 // 40
+        told("SYN flood", watched("flood", count=asked.flood, seconds=asked.seconds, rate=rate))
     if "alert" in asked.what:
         time_to_alert(asked.variants)
     if "nfstream" in asked.what:
