@@ -7,6 +7,7 @@ import threading
 import time
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 pytest.importorskip("sqlalchemy", reason="the store needs pip install 'kshot[watch]'")
@@ -17,7 +18,18 @@ from watch_child import MadeUp
 from kshot.sources.eve_socket import EveSocket
 from kshot.store.alerts import AlertStore
 from kshot.stream.batching import PieceQueue
+from kshot.stream.standing import Verdicts
 from kshot.stream.watching import Watch, WatchOptions
+
+
+class Patient(MadeUp):
+    """Judges when it is told that it may."""
+
+    may = threading.Event()
+
+    def judge(self, features: pl.DataFrame, flows: pl.DataFrame) -> Verdicts:
+        self.may.wait(100)
+        return super().judge(features, flows)
 
 
 def test_told_to_stop_while_its_queue_is_full_it_loses_nothing(tmp_path: Path) -> None:
@@ -27,7 +39,7 @@ def test_told_to_stop_while_its_queue_is_full_it_loses_nothing(tmp_path: Path) -
     watch = Watch(
         source,
         store,
-        MadeUp,
+        Patient,
         log=lambda event, **facts: told.append(event),
         options=WatchOptions(most_batch_records=50, batch_seconds=0.05),
         queue=PieceQueue(most_records=100),
@@ -45,8 +57,10 @@ def test_told_to_stop_while_its_queue_is_full_it_loses_nothing(tmp_path: Path) -
     deadline = time.monotonic() + 60
     while not watch.stats()["reader_waits"] and time.monotonic() < deadline:
         time.sleep(0.01)
+    assert watch.stats()["reader_waits"]
     assert watch.stats()["records"] < 1_000
     watch.stop()
+    Patient.may.set()
     running.join(100)
     stats = watch.stats()
     store.close()

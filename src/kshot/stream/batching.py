@@ -6,7 +6,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import polars as pl
@@ -17,6 +17,15 @@ MOST_BATCH_RECORDS = 8_192
 MOST_QUEUED_RECORDS = 65_536
 BATCH_SECONDS = 1.0
 MOST_WAIT_SECONDS = 2.0
+
+
+@dataclass(slots=True)
+class _Waiting:
+    """A piece in the queue."""
+
+    since: float
+    piece: Piece
+    is_thinned: bool
 
 
 class PieceQueue:
@@ -51,7 +60,7 @@ class PieceQueue:
         self._most_wait_seconds = most_wait_seconds
         self._thin = thin
         self._spared_records = spared_records
-        self._pieces: deque[tuple[float, Piece]] = deque()
+        self._pieces: deque[_Waiting] = deque()
         self._changed = threading.Condition()
         self._over = False
 
@@ -61,11 +70,14 @@ class PieceQueue:
         is_last: nothing new comes any more, so that what is not thinned out can wait.
         """
         with self._changed:
-            is_pressed = self._policy == "shed" and self._is_pressed()
+            most = piece.frame.height
+            is_pressed = self._policy == "shed" and (self._is_pressed() or self._is_late(most) or self._is_full(most))
             if is_pressed:
                 piece = self._thinned(piece)
-                self._pieces = deque((since, self._thinned(one)) for since, one in self._pieces)
-                self.queued_records = sum(one.frame.height for _, one in self._pieces)
+                for one in self._pieces:
+                    if not one.is_thinned:
+                        one.piece, one.is_thinned = self._thinned(one.piece), True
+                self.queued_records = sum(one.piece.frame.height for one in self._pieces)
             records = piece.frame.height
             if self._policy == "shed" and not is_last and (self._is_late(records) or self._is_full(records)):
                 self.shed_records += records
@@ -76,7 +88,7 @@ class PieceQueue:
                     if give_up():
                         return False
                     self._changed.wait(0.1)
-            self._pieces.append((self._clock(), piece))
+            self._pieces.append(_Waiting(self._clock(), piece, is_pressed))
             self.queued_records += records
             self._changed.notify_all()
         return True
@@ -88,13 +100,13 @@ class PieceQueue:
     def _is_late(self, records: int) -> bool:
         if not self._pieces or self.queued_records + records <= self._spared_records:
             return False
-        return self._clock() - self._pieces[0][0] > self._most_wait_seconds
+        return self._clock() - self._pieces[0].since > self._most_wait_seconds
 
     def _is_pressed(self) -> bool:
         """Whether it is half full, in records or in time."""
         if not self._pieces or 2 * self.queued_records <= self._spared_records:
             return False
-        waited = self._clock() - self._pieces[0][0]
+        waited = self._clock() - self._pieces[0].since
         return 2 * waited > self._most_wait_seconds or 2 * self.queued_records > self._most_records
 
     def _thinned(self, piece: Piece) -> Piece:
@@ -132,7 +144,7 @@ class PieceQueue:
         with self._changed:
             while records < most_records:
                 if self._pieces:
-                    _, piece = self._pieces.popleft()
+                    piece = self._pieces.popleft().piece
                     taken.append(piece)
                     records += piece.frame.height
                     self.queued_records -= piece.frame.height
