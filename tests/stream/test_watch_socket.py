@@ -6,6 +6,7 @@ import socket
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -15,10 +16,12 @@ pytest.importorskip("sqlalchemy", reason="the store needs pip install 'kshot[wat
 from test_watch_killed import events
 from watch_child import MadeUp
 
+from kshot.records.streams import Bookmark, Piece
 from kshot.sources.eve_socket import EveSocket
 from kshot.store.alerts import AlertStore
 from kshot.stream.batching import PieceQueue
 from kshot.stream.standing import Verdicts
+from kshot.stream.warm import made_flows
 from kshot.stream.watching import Watch, WatchOptions
 
 
@@ -67,3 +70,30 @@ def test_told_to_stop_while_its_queue_is_full_it_loses_nothing(tmp_path: Path) -
     assert not running.is_alive()
     assert (stats["records"], stats["lag_bytes"]) == (1_000, 0)
     assert "input_damaged" not in told
+
+
+class Slow(PieceQueue):
+    """Comes back with nothing only when all has been put."""
+
+    def batch(self, *asked: Any) -> list[Piece]:
+        taken = super().batch(*asked)
+        while not taken and asked[2]() and not self._over:
+            time.sleep(0.01)
+        return taken
+
+
+def test_what_is_put_last_is_judged_though_the_judge_had_just_found_nothing(tmp_path: Path) -> None:
+    store = AlertStore(f"sqlite:///{tmp_path / 'watch.sqlite'}")
+    flows = made_flows()
+    watch = Watch(
+        EveSocket(tmp_path / "eve.sock", "unix_stream"),
+        store,
+        MadeUp,
+        log=lambda event, **facts: None,
+        queue=Slow(),
+        rest=lambda: [Piece(flows, Bookmark("null"))],
+    )
+    watch.prepare()
+    watch.run(seconds=0.2)
+    assert watch.stats()["records"] == flows.height
+    store.close()

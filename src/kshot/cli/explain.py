@@ -121,8 +121,9 @@ def _told(result: ScanResult, records: Records, alert: int | None, record: int |
 
     if alert is not None:
         if alert > result.alerts.height:
-            what = "ranked records" if result.is_ranking else "alerts"
-            raise UserError(f"--alert {alert}: the scan gave {result.alerts.height:,} {what}; give one of them")
+            count = result.alerts.height
+            what = ("ranked record" if result.is_ranking else "alert") + "s" * (count != 1)
+            raise UserError(f"--alert {alert}: the scan gave {count:,} {what}; give one of them")
         record = int(result.alerts["first_record"][alert - 1])
     found = (result.verdicts["row"] == record).arg_true()
     if not len(found):

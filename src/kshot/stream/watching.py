@@ -164,8 +164,6 @@ class Watch:
                 )
                 if pieces:
                     self._judge(pieces)
-                if self._stop.is_set() and not reader.is_alive() and not pieces:
-                    break
             if self._batch and (self._journal_batches or self._failed):
                 self._commit([], self._position, None, b"", force_snapshot=True)
         finally:
